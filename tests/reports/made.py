@@ -1,4 +1,4 @@
-"""Whole studies made by hand, of any size: their tables have all columns that real ones have."""
+"""Builds complete studies of any size with synthetic results. Their tables have all columns of real ones."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.study import Claim, Comparison, Document, Study
 from tests.verdict import made
 
-STEPS = 10  # an epoch
+STEPS = 10  # per epoch
 
 ACCURACY = classification_metrics(10)
 ENERGY = (
     Metric(name="energy_error", words="energy error", unit="meV", untrained=80.0, least=0.0),
     Metric(name="loss", untrained=5.0),
 )
-"""The metrics of a problem that has no images, labels and accuracy; lower is better."""
+"""The metrics of a problem without images, labels and accuracy; lower is better."""
 R2 = (
     Metric(name="r2", words="R²", higher_is_better=True, untrained=0.0, greatest=1.0, resampling="ratio"),
     Metric(name="loss", unit="m²", untrained=1.5, least=0.0),
 )
-"""The metrics of another, of which the first may be negative; higher is better."""
+"""The metrics of another such problem. Higher R² is better, and R² may be negative."""
 
 
 def made_study(names: Sequence[str], **fields: Any) -> Study:
-    """Returns a study with a claim, which tracks the test split."""
+    """Returns a study that tracks the test split. If it has several contenders, it also has a claim."""
     said = Comparison(measure="test_accuracy", lower=names[-1], higher=names[0])
     claim = Claim(text=f"{names[0]} is better than {names[-1]}", source="someone", comparisons=(said,))
     return made.study(names, **{"track_test": True, "claims": (claim,) if len(names) > 1 else ()} | fields)
@@ -51,16 +51,16 @@ def made_results(
     metrics: Sequence[Metric] = ACCURACY,
     splits: Sequence[str] = SPLITS,
 ) -> tuple[Results, Document]:
-    """Returns the runs of a study, with losses that fall exponentially, and its document.
+    """Returns the runs of a study and its document. The losses fall exponentially.
 
     Args:
-      study: each of its workloads and contenders has all its trials and seeds.
-      epochs: of every run.
-      diverged: contenders of which no run comes to an end.
-      confirmed: whether the study has come to its confirmations.
-      seed: of the noise.
-      metrics: what was measured, the headline first.
-      splits: on which it was measured.
+      study: the study. All trials and seeds are built for each of its workloads and contenders.
+      epochs: the number of epochs of every run.
+      diverged: the contenders whose runs all diverge.
+      confirmed: whether the study has selections, finalists and confirmations; otherwise it has only trials.
+      seed: the seed of the noise.
+      metrics: the metrics that were measured, the headline metric first.
+      splits: the splits on which they were measured.
     """
     random = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
@@ -96,7 +96,7 @@ def _run(workload: str, contender: str, phase: str, search: int, trial: int, see
     optimizer = {"optimizer.name": contender, "optimizer.learning_rate": 10.0 ** -(trial % 4)}
     place = {"workload": workload, "repetition": search, "trial": trial, "seed": seed}
     row = made.row(phase, contender, **place, **optimizer)
-    # A path whatever the names are.
+    # Slashes in names are replaced, so that the path is valid for any name.
     row |= {"path": "/".join(str(part).replace("/", "_") for part in (phase, contender, *place.values()))}
     status = "diverged" if lost else "completed"
     digest = hashlib.sha256(row["path"].encode()).hexdigest()[:12]
@@ -107,7 +107,7 @@ def _run(workload: str, contender: str, phase: str, search: int, trial: int, see
 
 
 def value_of(metric: Metric, loss: float) -> float:
-    """Returns what a metric is at a loss."""
+    """Returns the value of a metric at a given loss."""
     if metric.name == LOSS:
         return loss
     if metric.percent:
@@ -144,5 +144,5 @@ def _tables(rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]]) -> 
 
 
 def with_document(results: Results, document: Document) -> Results:
-    """Returns results as they are loaded from a study's folder."""
+    """Returns results with the document of their study, as if they were loaded from the study's folder."""
     return dataclasses.replace(results, documents=(document,))

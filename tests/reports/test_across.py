@@ -1,4 +1,4 @@
-"""The charts of all workloads together: their numbers are those of the verdict, and bars overlap where ranks do."""
+"""Charts over all workloads: their numbers equal the verdict's, and bars of ranks show the critical difference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = ["adamw", "sgd", "lion", "adam"]
 
 @pytest.fixture(scope="module")
 def found() -> Across:
-    """Returns a verdict in which the first optimizer is the best on most workloads."""
+    """Returns a verdict on a suite in which the first optimizer has the highest quality on every workload."""
     qualities = {
         name: {w: 1.6 - 0.4 * place + 0.1 * (i % 3) for i, w in enumerate(WORKLOADS)}
         for place, name in enumerate(NAMES)
@@ -49,7 +49,7 @@ def test_the_map_has_the_mean_score_of_each_optimizer_on_each_workload(found: Ac
         assert row["score"] == pytest.approx(statistics.fmean(found.runs[row["series"]][row["workload"]]))
 
 
-def test_the_files_of_the_map_have_room_for_its_numbers(found: Across, tmp_path: pathlib.Path):
+def test_cells_of_the_saved_map_are_wide_enough_for_their_numbers(found: Across, tmp_path: pathlib.Path):
     figures(found)["scores-by-workload"].save(tmp_path, looks([*found.runs]), ["svg"])
     svg = ElementTree.parse(tmp_path / "scores-by-workload.svg").getroot()
     assert COLUMN < float(svg.attrib["width"]) <= PAGE_WIDTH + 12
@@ -57,10 +57,10 @@ def test_the_files_of_the_map_have_room_for_its_numbers(found: Across, tmp_path:
         e.attrib["d"] for e in svg.iter() if e.attrib.get("aria-roledescription") == "rect mark" and "d" in e.attrib
     ]
     widths = {float(re.match(r"M[\d.]+,[\d.]+h([\d.]+)", path).group(1)) for path in cells}
-    assert min(widths) >= 20  # points: four digits of 8 points each are about 18 wide
+    assert min(widths) >= 20  # points; four digits in an 8-point font are about 18 points wide
 
 
-def test_bars_of_mean_ranks_overlap_if_the_ranks_differ_by_less_than_the_critical_difference(found: Across):
+def test_rank_bars_overlap_if_ranks_differ_by_less_than_the_critical_difference(found: Across):
     rows = figures(found)["ranks"].data["ranks"].to_dicts()
     assert [row["rank"] for row in rows] == sorted(row["rank"] for row in rows)
     overlapping = set()
@@ -79,7 +79,7 @@ def test_scores_have_the_intervals_of_the_verdict(found: Across):
         assert (rows[name]["workloads_low"], rows[name]["workloads_high"]) == (own.over_workloads or (None, None))
 
 
-def test_profiles_fall_from_all_runs_to_none(found: Across):
+def test_score_profiles_are_shares_of_runs_that_never_increase(found: Across):
     table = figures(found)["score-profiles"].data["profiles"]
     for name in NAMES:
         shares = table.filter(series=name)["share"].to_list()
@@ -87,7 +87,7 @@ def test_profiles_fall_from_all_runs_to_none(found: Across):
         assert 0 <= min(shares) <= max(shares) <= 1
 
 
-def test_of_many_optimizers_some_have_colours_and_the_others_are_grey():
+def test_with_many_optimizers_only_highlighted_ones_have_colours():
     names = [f"optimizer {i}" for i in range(20)]
     many = looks(names, names[3:6])
     assert {name for name, look in many.items() if look != GREY} == set(names[3:6])
@@ -96,7 +96,7 @@ def test_of_many_optimizers_some_have_colours_and_the_others_are_grey():
     assert looks(few, few[:2]) == looks(few)
 
 
-def test_a_page_of_many_workloads_begins_with_all_of_them_and_has_a_section_for_each():
+def test_a_page_starts_with_all_workloads_and_has_a_section_for_each():
     problem = Classification(dataset="digits", model=CNN())
     workloads = tuple(Workload(name=name, problem=problem, epochs=3) for name in WORKLOADS)
     report = report_of(with_document(*made_results(made_study(NAMES, workloads=workloads))), "suite")

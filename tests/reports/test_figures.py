@@ -1,4 +1,4 @@
-"""Charts have the numbers of the runs, and files that others can open."""
+"""Charts show the numbers of the runs, and are saved as valid SVG, PDF and PNG files."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_every_seed_is_a_dot():
         assert dots.sort("series", "seed")["value"].to_list() == pytest.approx([100 * value for value in reached])
 
 
-def test_sensitivity_shows_the_trials_and_which_won():
+def test_the_sensitivity_chart_shows_all_trials():
     dots = drawn(sensitivity(subject(), looks(NAMES))).data["dots"]
     assert sorted(dots["learning_rate"].unique()) == pytest.approx([1e-3, 1e-2, 1e-1, 1.0])
     assert len(dots) == 2 * 4
 
 
-def test_the_whole_budget_has_the_best_trial():
+def test_the_expected_best_of_the_full_budget_is_the_best_trial():
     about = subject()
     rows = drawn(budget(about, looks(NAMES))).data["budgets"].to_dicts()
     for name in NAMES:
@@ -88,7 +88,7 @@ def test_the_whole_budget_has_the_best_trial():
 @pytest.mark.parametrize(
     ("search", "assumed"), [("random", "The trials are independent draws"), ("sobol", "This assumes that trials are")]
 )
-def test_the_caption_says_what_the_expected_best_assumes(search, assumed):
+def test_the_caption_states_the_assumption_behind_the_expected_best(search, assumed):
     results, document = made_results(made_study(NAMES, search=search))
     (about,) = of_study(results, document, verdict(results, document))
     text = drawn(budget(about, looks(NAMES))).text
@@ -96,13 +96,13 @@ def test_the_caption_says_what_the_expected_best_assumes(search, assumed):
     assert "their order can be due to chance" in text
 
 
-def test_winners_lie_where_the_search_space_has_them():
+def test_winners_are_drawn_at_their_position_in_the_search_space():
     rows = drawn(hyperparameters(subject(), looks(NAMES))).data["winners"].to_dicts()
-    assert [row["share"] for row in rows] == pytest.approx([0.5, 0.5])  # 0.01 between 1e-4 and 1, logarithmic
+    assert [row["share"] for row in rows] == pytest.approx([0.5, 0.5])  # 0.01: the logarithmic middle of 1e-4 and 1
     assert {row["value"] for row in rows} == {"0.01"}
 
 
-def test_of_several_searches_every_run_is_told_apart_and_means_are_the_verdict_s():
+def test_with_several_searches_runs_are_distinct_and_means_match_the_verdict():
     results, document = made_results(made_study(NAMES, repetitions=3))
     found = verdict(results, document)
     (about,) = of_study(results, document, found)
@@ -127,7 +127,7 @@ def test_of_several_searches_every_run_is_told_apart_and_means_are_the_verdict_s
     assert len(winners) == 2 * 3
 
 
-def test_of_several_seeds_a_trial_each_is_a_dot():
+def test_with_several_seeds_per_trial_each_seed_is_a_dot():
     results, document = made_results(made_study(NAMES, trial_seeds=2))
     (about,) = of_study(results, document, verdict(results, document))
     figure = drawn(sensitivity(about, looks(NAMES)))
@@ -137,7 +137,7 @@ def test_of_several_seeds_a_trial_each_is_a_dot():
     assert "each seed of a trial" in figure.text
 
 
-def test_winners_among_choices_lie_where_these_stand():
+def test_winners_among_choices_are_drawn_at_the_position_of_their_choice():
     space = Space({"optimizer.momentum": Choice((0.0, 0.9, 0.99)), "schedule.warmup": Choice((0.0, 1.0))})
     contender = Contender(name="sgd", optimizer=SGD(learning_rate=0.1), schedule=Cosine(), space=space)
     results, document = made_results(made_study(("sgd",), contenders=(contender,)))
@@ -169,7 +169,7 @@ def test_the_interval_of_seconds_is_positive_and_drawn_on_a_logarithmic_axis():
     assert all(layer["encoding"]["x"]["scale"].get("type") == "log" for layer in figure.spec()["layer"])
 
 
-def test_no_interval_of_final_results_leaves_what_an_accuracy_can_be():
+def test_intervals_of_final_results_stay_within_the_range_of_an_accuracy():
     about = subject()
     accuracy = pl.when(pl.col("seed") % 2 == 0).then(1.0).otherwise(0.97)
     runs = about.runs.filter(pl.col("phase") != "finalist").with_columns(test_accuracy=accuracy)
@@ -180,7 +180,7 @@ def test_no_interval_of_final_results_leaves_what_an_accuracy_can_be():
         assert means["low"].max() < means["mean"].min() < 100
 
 
-def test_no_interval_of_a_studys_results_leaves_what_they_can_be():
+def test_intervals_of_a_studys_results_stay_within_the_range_of_their_metric():
     found = verdict(*made_results(made_study(NAMES, seeds=2), epochs=9, seed=1))
     for standing in found.rankings[0].standings:
         for measure, each in standing.results.items():
@@ -188,7 +188,7 @@ def test_no_interval_of_a_studys_results_leaves_what_they_can_be():
             assert each.high <= (1 if measure.endswith("accuracy") else math.inf)
 
 
-def test_a_trial_without_a_finite_result_is_drawn_as_lost():
+def test_a_trial_without_a_finite_result_is_drawn_as_a_cross_at_the_top():
     about = subject()
     lost = pl.when(pl.col("trial") == 2).then(None).otherwise("validation_loss").alias("validation_loss")
     figure = drawn(sensitivity(dataclasses.replace(about, runs=about.runs.with_columns(lost)), looks(NAMES)))
@@ -196,13 +196,13 @@ def test_a_trial_without_a_finite_result_is_drawn_as_lost():
     assert "Crosses at the top are the 2 that" in figure.text
 
 
-def test_all_that_diverged_leaves_nothing_to_draw():
+def test_if_all_runs_diverged_no_chart_except_the_cost_is_drawn():
     about = subject(diverged=NAMES)
     assert [chart(about, looks(NAMES)) for chart in CHARTS if chart.__name__ != "cost"] == [None] * (len(CHARTS) - 1)
 
 
 @pytest.mark.parametrize("names", [NAMES, ("adam, learning_rate 0.001, schedule cosine", "sgd"), tuple("abcdefghij")])
-def test_files_open_and_fit_a_column_of_two(names: tuple[str, ...], tmp_path: pathlib.Path):
+def test_saved_figures_fit_a_column_of_a_two_column_page(names: tuple[str, ...], tmp_path: pathlib.Path):
     results, document = made_results(made_study(NAMES))
     (about,) = of_study(results, document, verdict(results, document))
     found = looks(names)
@@ -234,7 +234,7 @@ def test_files_are_svg_pdf_and_png_of_the_same_size(tmp_path: pathlib.Path):
     assert [float(box) for box in boxes] == [pytest.approx(width, abs=1)]
 
 
-def test_names_in_files_are_text(tmp_path: pathlib.Path):
+def test_markup_in_names_is_text_in_saved_figures(tmp_path: pathlib.Path):
     names = ("<script>alert(1)</script>", "a&b")
     lines = pl.DataFrame({"epoch": [1.0, 2.0], "step": [1, 2], "seconds": [1.0, 2.0], "split": ["train_steps"] * 2,
                           "loss": [1.0, 0.5], "accuracy": [0.1, 0.5], "grad_norm": [1.0, 1.0],
@@ -261,7 +261,7 @@ def test_a_confusion_matrix_has_the_shares_of_each_class():
     }  # fmt: skip
 
 
-def test_long_runs_are_thinned_and_say_so():
+def test_curves_of_long_runs_are_thinned_and_the_caption_states_it():
     count = 3000
     losses = np.sin(np.arange(count)) + 2
     losses[1234] = 50.0
@@ -313,7 +313,7 @@ def test_curves_are_logarithmic_if_they_span_more_than_a_factor_of_20(epochs: in
 
 
 def test_a_band_below_zero_ends_at_the_axis_of_a_logarithmic_chart(tmp_path: pathlib.Path):
-    about = subject(ENERGY[1:], epochs=9)  # a loss without a least value
+    about = subject(ENERGY[1:], epochs=9)  # a loss without a lower bound
     spread = pl.col("loss") * pl.lit(10.0).pow(pl.col("seed") - 5000)
     figure = drawn(error_curve(dataclasses.replace(about, curves=about.curves.with_columns(spread)), looks(NAMES)))
     curves = figure.data["curves"]
@@ -324,7 +324,7 @@ def test_a_band_below_zero_ends_at_the_axis_of_a_logarithmic_chart(tmp_path: pat
     assert "NaN" not in (tmp_path / f"{figure.name}.svg").read_text()
 
 
-def test_names_of_files_are_safe_whatever_a_metric_is_called(tmp_path: pathlib.Path):
+def test_file_names_are_safe_for_any_name_of_a_metric(tmp_path: pathlib.Path):
     metric = dataclasses.replace(ENERGY[0], words="../../Érr or/<b>")
     figure = drawn(error_curve(subject((metric, ENERGY[1])), looks(NAMES)))
     assert figure.name == "test-..-..-érr-or-b"
@@ -368,7 +368,7 @@ def test_a_scatter_plot_has_the_finite_points_and_a_diagonal_over_both_ranges():
     assert len(empty.data["points"]) == 0
 
 
-def test_curves_of_a_view_have_what_their_axis_can_show():
+def test_curves_of_a_view_omit_values_that_their_axis_cannot_show():
     x = np.linspace(0, 1, 1000)
     curves = {"exact": np.exp(x), "model": np.where(x < 0.5, x, np.nan)}
     view = Lines(title="l", x=x, lines=curves, x_title="t (s)", y_title="u (m)")
@@ -384,14 +384,14 @@ def test_curves_of_a_view_have_what_their_axis_can_show():
     assert logarithmic.spec()["encoding"]["y"]["scale"]["type"] == "log"
 
 
-def test_equal_names_of_rows_have_rows_of_their_own():
+def test_rows_of_a_matrix_with_the_same_name_are_kept_apart():
     view = Matrix(
         title="m", values=np.eye(3), rows=["a", "a", "b"], columns=["x", "y", "z"], row_title="r", column_title="c"
     )
     assert matrix_figure("m", view).data["cells"]["row"].to_list() == ["a", "a (2)", "b"]
 
 
-def test_figures_of_views_open_and_fit_a_column_of_two(tmp_path: pathlib.Path):
+def test_saved_figures_of_views_fit_a_column_of_a_two_column_page(tmp_path: pathlib.Path):
     x, names = np.linspace(0, 1, 9), [f"a long name {i}" for i in range(30)]
     shared = {"x_title": "x", "y_title": "y"}
     figures = [
@@ -426,7 +426,7 @@ def test_a_sweep_of_two_fields_is_a_map_of_its_settings():
     assert values == {(f"{r:g}", f"{w:g}"): loss and pytest.approx(loss) for (r, w), loss in losses.items()}
     assert cells["0.1", "0.001"]["shown"] == "diverged"
     assert cells["0.1", "0"]["share"] == pytest.approx(1)  # the darkest
-    assert cells["0.01", "0.001"]["share"] == pytest.approx(0.5)  # on the logarithm
+    assert cells["0.01", "0.001"]["share"] == pytest.approx(0.5)  # on a logarithmic scale
     assert cells["0.01", "0"]["share"] == pytest.approx(0)
     assert "the mean over seeds of the validation loss" in figure.text
     (other,) = of_runs(loose(*({**setting, "optimizer.weight_decay": 0.0} for setting in settings)))

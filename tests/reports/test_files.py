@@ -1,4 +1,4 @@
-"""What a report writes, and what it leaves alone."""
+"""The files that a report writes, and the files of others that it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_leftovers_of_killed_reports_are_removed_and_nothing_else(report, tmp_pa
     assert (tmp_path / "index.html").exists()
 
 
-def test_figures_and_tables_of_an_earlier_report_are_removed_and_files_of_others_stay(report, tmp_path) -> None:
+def test_files_of_an_earlier_report_are_removed_and_files_of_others_stay(report, tmp_path) -> None:
     write(report, tmp_path)
     earlier = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
     (tmp_path / "tables" / "mine.csv").write_text("mine")

@@ -1,4 +1,4 @@
-"""What is shown of optimizers: tables of their fields, and pictures of where they go."""
+"""Tables of optimizers and their fields, and pictures of their trajectories."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_field_has_a_row_with_a_meaning(name):
         assert f"{axis.low:g}" in row
 
 
-def test_how_large_updates_are_fits_a_terminal_of_80_columns():
+def test_the_table_of_update_sizes_fits_a_terminal_of_80_columns():
     large = {"kind": "first_sign", "last": 1.0, "rule": "adam"}
     kernels = [
         ArrayFacts(f"c{i}/kernel", (3, 3, 512, 512), first=1.5, relative=x, **large) for i, x in enumerate((0.1, 1.4))
@@ -86,18 +86,18 @@ def test_surfaces_are_lowest_at_their_minima(name):
         assert float(surface.function(np.array(point, float))) == pytest.approx(lowest, abs=1e-6)
 
 
-def test_the_picture_shows_every_optimizer_in_a_color_of_its_own(tmp_path):
+def test_the_picture_shows_every_optimizer_in_its_own_color(tmp_path):
     names = ("sgd", "adam")
     drawn = [trajectory(surface, name, OPTIMIZERS[name], 60) for surface in ("ravine", "beale") for name in names]
     draw_trajectories(drawn, tmp_path / "picture.png")
     pixels = np.asarray(Image.open(tmp_path / "picture.png").convert("RGB")).reshape(-1, 3).astype(int)
-    for color in ((0, 114, 178), (213, 94, 0)):  # those of sgd and adam in all reports
+    for color in ((0, 114, 178), (213, 94, 0)):  # the colours of sgd and adam in all reports
         assert (np.abs(pixels - color).max(1) < 40).sum() > 300
-    other = (np.abs(pixels - (0, 158, 115)).max(1) < 20).sum()  # that of nadam, which is not drawn
+    other = (np.abs(pixels - (0, 158, 115)).max(1) < 20).sum()  # the colour of nadam, which is not drawn
     assert other == 0
 
 
-def test_all_surfaces_at_once_have_the_paths_of_each_alone():
+def test_trajectories_on_all_surfaces_at_once_match_those_on_each_alone():
     for together in trajectories_on(list(SURFACES), "adam", OPTIMIZERS["adam"], 20):
         alone = trajectory(together.surface, "adam", OPTIMIZERS["adam"], 20)
         assert together.learning_rate == alone.learning_rate
@@ -106,7 +106,7 @@ def test_all_surfaces_at_once_have_the_paths_of_each_alone():
 
 def test_optimizers_that_take_the_same_steps_are_named():
     drawn = [trajectory("ravine", name, OPTIMIZERS[name], 30) for name in ("sgd", "nadam", "muon", "adam")]
-    assert equal_paths(drawn) == [["nadam", "muon"]]  # two numbers are no matrix
+    assert equal_paths(drawn) == [["nadam", "muon"]]  # two numbers are not a matrix, so Muon takes NAdam's steps
     assert equal_paths(drawn[:2]) == []
 
 

@@ -1,4 +1,4 @@
-"""The page as it is seen: in a real browser, by mouse, by keyboard, by a screen reader, on a phone, and offline."""
+"""The HTML page in a real browser: by mouse, by keyboard, for screen readers (axe), on narrow screens, and offline."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NAMES = ["adam", "sgd", "nadam"]
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: pathlib.Path) -> Iterator[Open]:
-    """Returns a function that opens a page, and at the end checks that it was silent and fetched nothing."""
+    """Returns a function that opens a page; at the end, checks that no page logged anything or sent a request."""
     heard: list[str] = []
 
     def open_page(shown: Results | Report, name: str = "made", **context: object) -> Page:
@@ -77,7 +77,7 @@ def two() -> Results:
 
 
 def drawn(page: Page) -> list[Locator]:
-    """Scrolls through the page and returns its charts when all are drawn."""
+    """Scrolls through the page and returns its charts once all are drawn."""
     charts = page.locator("[data-figure]").all()
     for chart in charts:
         chart.scroll_into_view_if_needed()
@@ -87,7 +87,7 @@ def drawn(page: Page) -> list[Locator]:
 
 
 def drawn_chart(page: Page, name: str) -> Locator:
-    """Scrolls to a chart and returns it when it is drawn."""
+    """Scrolls to a chart and returns it once it is drawn."""
     chart = page.locator(f"#{name}")
     chart.scroll_into_view_if_needed()
     chart.locator("svg.marks").wait_for()
@@ -125,17 +125,18 @@ def test_the_legend_switches_optimizers_off_and_on_by_mouse_and_by_keyboard(open
     page.locator("body").click(position={"x": 2, "y": 2})
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.dataset.series") == "0"  # first a link past the legend
+    # The first Tab focuses a link that skips the legend.
+    assert page.evaluate("document.activeElement.dataset.series") == "0"
 
 
-def test_what_is_off_stays_off_in_charts_that_are_drawn_later(opened: Open, study: Results):
+def test_an_optimizer_that_is_switched_off_is_not_drawn_in_later_charts(opened: Open, study: Results):
     page = opened(study)
     page.get_by_role("button", name="sgd").click()
     chart = drawn_chart(page, "final-results")
     assert "sgd" not in (chart.locator("svg.marks").text_content() or "")
 
 
-def test_time_is_epochs_steps_or_seconds_and_curves_are_linear_or_logarithmic(opened: Open, study: Results):
+def test_the_time_axis_and_the_scale_of_curves_can_be_chosen(opened: Open, study: Results):
     page = opened(study)
     chart = drawn_chart(page, "training-loss")
 
@@ -155,7 +156,7 @@ def test_time_is_epochs_steps_or_seconds_and_curves_are_linear_or_logarithmic(op
     )
 
 
-def test_a_curve_that_reaches_zero_is_logarithmic_as_far_as_it_can_be(opened: Open):
+def test_a_logarithmic_curve_omits_points_at_zero_and_states_their_number(opened: Open):
     results, document = made_results(made_study(["adam", "sgd"]))
     last = (pl.col("epoch") == 3.0) & (pl.col("split") == "train")
     curves = results.curves.with_columns(pl.when(last).then(0.0).otherwise("loss").alias("loss"))
@@ -166,7 +167,7 @@ def test_a_curve_that_reaches_zero_is_logarithmic_as_far_as_it_can_be(opened: Op
     assert "NaN" not in chart.locator("svg.marks").inner_html()
 
 
-def test_smoothing_moves_the_curves(opened: Open, study: Results):
+def test_smoothing_changes_the_curves(opened: Open, study: Results):
     page = opened(study)
     before = drawn_chart(page, "training-loss").locator("svg.marks").inner_html()
     page.locator("#smoothing").focus()
@@ -188,7 +189,7 @@ def test_pointing_at_a_curve_shows_its_numbers(opened: Open, study: Results):
     assert "training loss" in tip.inner_text()
 
 
-def test_ctrl_and_the_wheel_zoom_dragging_moves_and_a_double_click_resets(opened: Open, study: Results):
+def test_ctrl_and_the_wheel_zoom_dragging_pans_and_a_double_click_resets(opened: Open, study: Results):
     page = opened(study)
     chart = drawn_chart(page, "trade-off").locator("svg.marks")
     box = chart.bounding_box()
@@ -222,7 +223,7 @@ def test_ctrl_and_the_wheel_zoom_dragging_moves_and_a_double_click_resets(opened
 
 def test_the_numbers_of_a_chart_are_a_table_and_a_csv_file(opened: Open, study: Results):
     page = opened(study)
-    chart = drawn_chart(page, "final-results")  # what is drawn may move what is below
+    chart = drawn_chart(page, "final-results")  # charts that are drawn may move the content below them
     chart.get_by_text("Numbers").click()
     chart.locator("table").wait_for()
     assert chart.locator("tbody tr").count() == 15
@@ -245,7 +246,7 @@ def test_axe_finds_no_serious_violation(opened: Open, study: Results, scheme: st
     assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
 
 
-def test_light_and_dark_differ_and_the_reader_may_choose(opened: Open, study: Results):
+def test_light_and_dark_themes_differ_and_the_reader_can_choose(opened: Open, study: Results):
     page = opened(study, color_scheme="light")
 
     def ground() -> str:
@@ -263,7 +264,7 @@ def test_nothing_is_wider_than_the_window(opened: Open, study: Results, width: i
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_long_tables_are_printed_whole(opened: Open):
+def test_long_tables_are_printed_completely(opened: Open):
     names = [name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search][:30]
     page = opened(with_document(*made_results(made_study(names))))
     tables = "[...document.querySelectorAll('.table')]"
@@ -273,7 +274,7 @@ def test_long_tables_are_printed_whole(opened: Open):
     assert not page.evaluate(hidden)
 
 
-def test_hostile_text_is_text(opened: Open):
+def test_hostile_text_is_shown_as_text(opened: Open):
     hostile = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked=1">'
     made = made_study(["adam", "sgd"], question=hostile)
     results, document = made_results(made)
@@ -285,7 +286,7 @@ def test_hostile_text_is_text(opened: Open):
     assert hostile in page.locator("section").last.inner_text()
 
 
-def test_hostile_names_of_series_are_text(opened: Open):
+def test_hostile_names_of_series_are_shown_as_text(opened: Open):
     hostile = "<img src=x onerror='window.hacked=1'>\"']; datum.x || window.hacked"
     results, _ = made_results(made_study(["adam", "sgd"]))
     runs = results.runs.with_columns(
@@ -299,7 +300,7 @@ def test_hostile_names_of_series_are_text(opened: Open):
     assert any(hostile in text for text in page.locator(".legend button").all_inner_texts())
 
 
-def test_names_of_data_sets_cannot_lead_files_out_of_the_report():
+def test_names_of_data_sets_cannot_place_files_outside_the_report():
     results, _ = made_results(made_study(["adam", "sgd"]))
     none = [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
     hostile = results.runs.with_row_index().with_columns(
@@ -313,7 +314,7 @@ def test_names_of_data_sets_cannot_lead_files_out_of_the_report():
         assert len(set(names)) == len(names)
 
 
-def test_two_studies_have_charts_and_tables_of_their_own(two: Results):
+def test_two_studies_have_separate_charts_and_tables(two: Results):
     (document,) = two.documents
     other = dataclasses.replace(document, study=dataclasses.replace(document.study, name="other"))
     renamed = two.runs.with_columns(study=pl.lit("other"), path=pl.concat_str(pl.lit("other/"), "path"))
@@ -328,7 +329,7 @@ def test_two_studies_have_charts_and_tables_of_their_own(two: Results):
     assert {"made-profiles", "other-profiles"} <= {figure.name for figure in report.figures}
 
 
-def test_reading_a_run_runs_no_code_that_it_names(
+def test_reading_a_run_executes_no_code_that_it_names(
     tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = train(tiny, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir)).path
@@ -341,14 +342,14 @@ def test_reading_a_run_runs_no_code_that_it_names(
     assert not (tmp_path / "ran").exists()
 
 
-def test_two_studies_of_one_name_are_refused():
+def test_two_different_studies_with_the_same_name_are_refused():
     results, document = made_results(made_study(["adam", "sgd"]))
     other = dataclasses.replace(document, study=made_study(["adam", "lion"]))
     with pytest.raises(UserError, match=r"two studies are called 'made'. Expected: the folder of one of them"):
         report_of(dataclasses.replace(results, documents=(document, other)), "made")
 
 
-def test_a_single_run_shows_its_mistakes(
+def test_the_page_of_a_single_run_shows_its_mistakes(
     opened: Open, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
 ):
     path = train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(evaluation=True))).path
@@ -450,7 +451,7 @@ def test_only_a_confusion_matrix_has_a_table_of_confused_pairs(confusion: bool):
     assert found == [(("a and b", "5", "2", "3"),)] * confusion
 
 
-def test_of_long_views_the_first_are_shown_and_counted():
+def test_a_long_view_shows_its_first_texts_and_states_their_number():
     views = (Texts(title="Many", text="All.", texts=["text"] * 1234),)
     (block,) = _view_blocks(views, "predictions", set(), {})
     assert isinstance(block, html.Texts)
@@ -484,7 +485,7 @@ def test_studies_of_any_problem_are_drawn_with_its_units_and_directions(
         assert absent not in text
 
 
-def test_a_single_run_without_predictions_says_how_to_record_them(
+def test_the_page_of_a_run_without_predictions_shows_how_to_record_them(
     opened: Open, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
 ):
     page = opened(load(train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir)).path))
@@ -492,7 +493,7 @@ def test_a_single_run_without_predictions_says_how_to_record_them(
     assert "jaxopt-bench run tiny --evaluation" in page.inner_text("main")
 
 
-def test_a_study_that_has_only_begun(opened: Open):
+def test_the_page_of_a_study_without_confirmations_states_it(opened: Open):
     made = made_study(NAMES)
     results, document = made_results(made, confirmed=False)
     page = opened(with_document(results, document))
@@ -500,7 +501,7 @@ def test_a_study_that_has_only_begun(opened: Open):
     assert "nothing is confirmed yet" in page.inner_text("main")
 
 
-def test_a_study_without_any_run(opened: Open):
+def test_the_page_of_a_study_without_runs_has_no_charts(opened: Open):
     made = made_study(NAMES)
     results, document = made_results(made)
     page = opened(
@@ -519,7 +520,7 @@ def test_a_study_with_a_single_seed_names_no_winner(opened: Open):
     assert "there are no bands" in page.inner_text("#training-loss")
 
 
-def test_a_study_in_which_everything_diverged(opened: Open):
+def test_the_page_of_a_study_of_which_all_runs_diverged_counts_them(opened: Open):
     made = made_study(NAMES)
     results, document = made_results(made, diverged=NAMES)
     page = opened(with_document(results, document))

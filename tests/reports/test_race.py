@@ -1,4 +1,4 @@
-"""Animated races of optimizers: what the page shows in a browser, and the frames of a GIF."""
+"""Animated races of optimizers: the page in a browser, and the frames of a GIF."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def drawn() -> list[Trajectory]:
 
 @pytest.fixture
 def page(drawn, tmp_path, browser: Browser) -> Iterator[Page]:
-    """Opens the page of a race, without a network and without motion that nobody asked for."""
+    """Opens the page of a race offline, in a browser that requests reduced motion."""
     write_race(drawn, tmp_path / "race.html")
     context = browser.new_context(offline=True, reduced_motion="reduce")
     opened = context.new_page()
@@ -56,9 +56,9 @@ def test_the_page_has_the_paths_and_the_heights(drawn, tmp_path):
     assert "nadam and muon take the same steps on two numbers." in text
 
 
-def test_the_race_can_be_played_and_any_step_chosen(page):
+def test_the_race_can_be_played_and_any_step_can_be_chosen(page):
     assert page.locator("#now").inner_text() == "0"
-    assert page.locator("#play").inner_text() == "Play"  # nothing moves for those who want no motion
+    assert page.locator("#play").inner_text() == "Play"  # with reduced motion, the race does not start by itself
     before = page.locator("#panels").screenshot()
     page.locator("#step").fill("25")
     assert page.locator("#now").inner_text() == "25"
@@ -70,7 +70,7 @@ def test_the_race_can_be_played_and_any_step_chosen(page):
     assert page.locator("canvas[role=img]").count() == 4
 
 
-def test_a_gif_shows_the_paths_grow(drawn, tmp_path):
+def test_paths_grow_from_frame_to_frame_of_a_gif(drawn, tmp_path):
     write_race(drawn, tmp_path / "race.gif")
     with Image.open(tmp_path / "race.gif") as gif:
         assert gif.n_frames == STEPS + 1
@@ -83,7 +83,7 @@ def test_a_gif_shows_the_paths_grow(drawn, tmp_path):
     assert inked[-1] > inked[0] + 50
 
 
-def test_a_name_cannot_end_the_script(drawn, tmp_path):
+def test_a_name_cannot_close_the_script_element(drawn, tmp_path):
     hostile = [dataclasses.replace(t, optimizer="</script><b>") for t in drawn if t.optimizer == "sgd"]
     write_race(hostile, tmp_path / "race.html")
     assert "</script><b>" not in (tmp_path / "race.html").read_text(encoding="utf-8")

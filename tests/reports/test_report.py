@@ -1,4 +1,4 @@
-"""`jaxopt-bench report`: what it writes, and what it says of what it cannot read."""
+"""`jaxopt-bench report`: the files that it writes, and its error messages for paths that it cannot use."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_recorded_results_become_a_page_figures_and_tables(
     assert (tmp_path / "again" / "index.html").read_bytes() == page
 
 
-def test_runs_that_went_on_elsewhere_than_they_began_are_counted():
+def test_runs_that_were_continued_in_another_environment_are_counted():
     results, document = made_results(made_study(["adam", "sgd"]))
     moved = pl.Series([2, *[1] * (len(results.runs) - 1)])
     results = dataclasses.replace(results, runs=results.runs.with_columns(environments=moved))
@@ -72,7 +72,7 @@ def test_runs_that_went_on_elsewhere_than_they_began_are_counted():
 
 
 def test_a_command_is_shown_unless_it_would_train_another_study():
-    """No flags give the extensions of a search space."""
+    """No flag can express the extensions of a search space, so a study with extensions has no command."""
     box = Extension(after=2, until=4, space=Space({"optimizer.learning_rate": Axis(1.0, 10.0, "log")}))
     study = made_study(["adam", "sgd"])
     wide = dataclasses.replace(study.contenders[0], extensions=(box,))
@@ -106,7 +106,7 @@ def test_examples_whose_largest_logit_is_not_finite_are_predicted_as_no_class(
     assert ", predicted no class; loss nan" in images.images[0].alt
 
 
-def test_the_page_of_a_run_that_cannot_be_evaluated_says_which_loss_was_not_finite(
+def test_the_page_of_a_diverged_run_names_the_loss_that_was_not_finite(
     tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
 ):
     experiment = changed(tiny, optimizer=AdamW(learning_rate=1e14), schedule=Constant(), epochs=1, batch_size=1024)
@@ -117,7 +117,7 @@ def test_the_page_of_a_run_that_cannot_be_evaluated_says_which_loss_was_not_fini
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar100_alexnet_small", "cifar10_resnet20_short"])
-def test_the_documented_tables_are_those_of_the_recorded_results(name: str):
+def test_the_documented_tables_match_the_recorded_results(name: str):
     results = load(ROOT / "experiments" / "results" / name)
     (ranking,) = verdict(results, results.documents[0]).rankings
     page = (ROOT / "experiments" / "README.md").read_text()
@@ -137,7 +137,7 @@ def test_the_documented_tables_are_those_of_the_recorded_results(name: str):
         ([DIGITS, "--out", "file"], "--out is file, which is a file. Expected: a folder"),
     ],
 )
-def test_what_cannot_be_read_or_written_is_named(
+def test_paths_that_cannot_be_read_or_written_are_named(
     words: list[str],
     said: str,
     tmp_path: pathlib.Path,
@@ -152,13 +152,15 @@ def test_what_cannot_be_read_or_written_is_named(
     assert (tmp_path / "file").read_bytes() == b""
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_without_the_report_extra_the_error_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     assert report(DIGITS) == 1
     assert "pip install 'jaxopt-bench[report]'" in capsys.readouterr().err
 
 
-def test_optimizers_without_runs_take_no_colours():
+def test_optimizers_without_runs_are_grey():
     names = ["muon", "lion", "adan", "sgd", "adam", "nadam", "amsgrad", "padam", "adamw", "soap"]
     results, document = made_results(made_study(names))
     kept = results.runs.filter(results.runs["contender"].is_in(["muon", "lion", "adan"]))
@@ -172,7 +174,7 @@ def test_optimizers_without_runs_take_no_colours():
     assert {found[name] for name in names[3:]} == {GREY}
 
 
-def test_a_study_of_which_no_run_is_confirmed_yet_has_a_report():
+def test_a_study_without_confirmations_has_a_report():
     study = made_study(["adam", "sgd"])
     targets = (Target(workload=study.workloads[0].name, measure="validation_accuracy", value=0.5),)
     results, document = made_results(dataclasses.replace(study, targets=targets), confirmed=False)

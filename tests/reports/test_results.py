@@ -1,4 +1,4 @@
-"""What a table of runs says on a terminal, and what it leaves out."""
+"""The table of runs on a terminal: the columns and rows that it shows, and those that it omits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def printed(frame: pl.DataFrame, width: int = 80, **options: int) -> list[str]:
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def test_what_differs_is_a_column_and_what_does_not_is_said_once():
+def test_fields_that_differ_are_columns_and_equal_fields_are_printed_once():
     lines = printed(
         pl.DataFrame(
             {
@@ -49,14 +49,14 @@ def test_columns_without_any_value_are_named():
     assert printed(frame)[-1] == "without any value: b, c"
 
 
-def test_of_many_rows_the_first_are_shown_and_the_rest_counted():
+def test_a_long_table_shows_its_first_rows_and_counts_the_others():
     lines = printed(pl.DataFrame({"a": list(range(1234))}), most=5)
     assert [line.strip() for line in lines if line.strip().isdecimal()] == list("01234")
     assert lines[-1] == "… and 1,229 more rows of 1,234"
     assert not any("more rows" in line for line in printed(pl.DataFrame({"a": list(range(5))}), most=5))
 
 
-def test_the_rows_that_are_not_shown_decide_too_whether_a_column_differs():
+def test_rows_that_are_not_shown_also_determine_whether_a_column_differs():
     lines = printed(pl.DataFrame({"a": [7] * 9 + [8], "b": [1] * 10}), most=3)
     assert lines[0] == "the same in all 10 rows: b 1"
     assert sum(line.strip() == "7" for line in lines) == 3
@@ -77,14 +77,14 @@ def test_columns_fit_the_terminal_or_are_named_below(columns, rows, width):
     assert "…" not in "".join(lines)
 
 
-def test_what_is_each_rows_own_gives_way_to_what_rows_share():
+def test_a_narrow_table_first_omits_columns_with_a_different_value_in_each_row():
     frame = pl.DataFrame({"path": ["run/" + 20 * str(i) for i in range(4)], "kind": ["first", "other"] * 2})
     assert printed(frame, width=40)[0].split() == ["path", "kind"]
     assert printed(frame, width=20)[0].split() == ["kind"]
     assert printed(frame, width=20)[-1] == "not shown: path"
 
 
-def test_a_single_row_stands_upright_and_whole():
+def test_a_single_row_is_printed_as_a_list_of_complete_values():
     path = "a/" * 30 + "end"
     lines = printed(pl.DataFrame({"path": [path], "final.loss": [0.25], "empty": [None]}), width=100)
     assert [line.split() for line in lines[:2]] == [["path", path], ["final.loss", "0.25"]]
@@ -95,11 +95,11 @@ def test_without_rows_the_columns_are_named():
     assert printed(pl.DataFrame(schema={"a": pl.Int64, "b": pl.String})) == ["no rows; columns: a, b"]
 
 
-def test_rows_that_are_all_the_same_need_no_table():
+def test_equal_rows_are_printed_without_a_table():
     assert printed(pl.DataFrame({"a": [1, 1], "b": ["x", "x"]})) == ["the same in all 2 rows: a 1, b x"]
 
 
-def test_what_was_asked_for_is_shown_also_if_it_is_the_same_in_all_rows_or_absent():
+def test_without_folding_equal_and_empty_columns_are_shown():
     out = io.StringIO()
     asked = pl.DataFrame({"optimizer": ["adam", "sgd"], "n": [3, 3], "none": pl.Series([None, None], dtype=pl.Int64)})
     Console(file=out, width=80).print(results_table(asked, folds=False))
@@ -128,7 +128,7 @@ def test_values_are_short(value, text):
     assert text in "\n".join(printed(pl.DataFrame({"a": [value, None]}))).split("\n")[-2].strip()
 
 
-def test_text_from_files_is_neither_markup_nor_control():
+def test_markup_and_control_characters_in_files_are_not_interpreted():
     frame = pl.DataFrame({"a[red]": ["[bold]x[/bold]", "\x1b[2J\x07y\nz"], "b": ["[/]", "[/]"], "c\x1b]0;": ["1", "2"]})
     text = "\n".join(printed(frame))
     assert "[bold]x[/bold]" in text

@@ -1,4 +1,4 @@
-"""Optimizers can be told apart: against the ground, by people who see colours otherwise, and without colours."""
+"""Optimizers are distinguishable: on the background, with colour vision deficiencies, and without colours."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
-def test_colours_have_the_contrast_that_wcag_asks_of_graphics(ground: str):
+def test_colours_have_the_contrast_that_wcag_requires_of_graphics(ground: str):
     for colour in COLOURS[ground]:
         darker, lighter = sorted([luminance(colour), luminance(GROUND[ground])])
         assert (lighter + 0.05) / (darker + 0.05) >= 3, colour
@@ -43,7 +43,7 @@ def test_colours_have_the_contrast_that_wcag_asks_of_graphics(ground: str):
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
-def test_the_first_six_stay_apart_for_everyone(ground: str, deficiency: str):
+def test_the_first_six_colours_are_distinct_with_colour_vision_deficiencies(ground: str, deficiency: str):
     def seen(colour: str) -> np.ndarray:
         light = np.clip(np.array(DEFICIENCIES[deficiency]) @ linear(colour), 0, 1)
         return np.array(TO_LAB) @ np.cbrt(np.array(TO_CONES) @ light)
@@ -51,7 +51,8 @@ def test_the_first_six_stay_apart_for_everyone(ground: str, deficiency: str):
     distances = {
         (a, b): float(np.linalg.norm(seen(a) - seen(b))) for a, b in itertools.combinations(COLOURS[ground][:6], 2)
     }
-    assert min(distances.values()) > 0.065, min(distances, key=distances.__getitem__)  # 0.02 is just noticed
+    # A distance of 0.02 is just noticeable.
+    assert min(distances.values()) > 0.065, min(distances, key=distances.__getitem__)
 
 
 def test_no_two_of_many_optimizers_look_alike():
@@ -59,6 +60,6 @@ def test_no_two_of_many_optimizers_look_alike():
     assert len({(look.light, look.shape, look.dash) for look in found.values()}) == len(found)
 
 
-def test_an_optimizer_of_the_seed_studies_looks_the_same_in_every_report():
+def test_commonly_compared_optimizers_look_the_same_in_every_report():
     assert looks(["adam", "sgd"])["sgd"] == looks(["lion", "sgd", "padam"])["sgd"]
     assert len({look.light for look in looks(["lion", "muon", "sgd", "adam"]).values()}) == 4

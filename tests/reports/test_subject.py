@@ -1,4 +1,4 @@
-"""What charts read: means with bands, thinned curves, and names for runs of no study."""
+"""The data of charts: means with bands, thinned curves, and names for runs outside studies."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]], limits
             assert row["high"] == pytest.approx(one.high, rel=1e-6, abs=1e-6)
 
 
-def test_of_repetitions_each_is_one_value_of_a_band():
+def test_each_repetition_is_one_value_of_a_band():
     rows = [
         {"series": "a", "repetition": r, "epoch": 1.0, "step": 1, "seconds": 1.0, "value": loss}
         for r, losses in enumerate([[1.0, 2.0, 3.0], [4.0, 6.0]])
@@ -71,7 +71,7 @@ def test_of_repetitions_each_is_one_value_of_a_band():
     st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(-9, 9), min_size=1, max_size=120), min_size=1),
     st.integers(4, 40),
 )
-def test_thinning_keeps_ends_and_extremes_and_no_more_points_than_asked_for(series: dict[str, list[int]], most: int):
+def test_thinning_keeps_ends_and_extremes_and_limits_the_number_of_points(series: dict[str, list[int]], most: int):
     rows = [{"series": n, "x": x, "y": float(y)} for n, ys in series.items() for x, y in enumerate(ys)]
     found = thin_out(pl.DataFrame(rows), ["series"], "y", most)
     for name, ys in series.items():
@@ -85,17 +85,17 @@ def test_thinning_keeps_ends_and_extremes_and_no_more_points_than_asked_for(seri
             assert len(kept) == len(ys)
 
 
-def test_a_study_s_subjects_are_its_workloads_the_best_contender_first():
+def test_subjects_of_a_study_are_its_workloads_with_the_best_contender_first():
     study = made_study(["adam", "sgd", "nadam"])
     results, document = made_results(study)
     (subject,) = of_study(results, document, verdict(results, document))
-    assert subject.series == ("nadam", "sgd", "adam")  # the later their place, the faster their losses fall
+    assert subject.series == ("nadam", "sgd", "adam")  # the losses of later contenders fall faster
     assert set(subject.curves["phase"]) == {"confirmation"}
     assert len(subject.trials) == 3 * 4
     assert len(subject.final_runs) == 3 * 5
 
 
-def test_a_classifier_that_diverged_counts_as_chance_as_in_the_verdict():
+def test_a_diverged_classifier_has_the_accuracy_of_chance_as_in_the_verdict():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
     lost = (pl.col("phase") == "confirmation") & (pl.col("seed") == 5000) & (pl.col("contender") == "sgd")
@@ -113,7 +113,7 @@ def test_a_classifier_that_diverged_counts_as_chance_as_in_the_verdict():
     assert own.min() == 0.1
 
 
-def test_runs_of_no_study_are_named_for_what_tells_settings_of_an_optimizer_apart():
+def test_runs_outside_studies_are_named_by_the_fields_that_differ():
     runs = pl.DataFrame(
         {
             "optimizer.name": ["sgd", "sgd", "adam"],
@@ -128,7 +128,7 @@ def test_runs_of_no_study_are_named_for_what_tells_settings_of_an_optimizer_apar
     assert (note, found["shown"].all()) == ("", True)
 
 
-def test_of_many_settings_the_best_of_each_optimizer_is_shown_and_nothing_is_averaged_over_settings():
+def test_with_many_settings_only_runs_of_each_optimizers_best_one_are_shown():
     rates = [0.1 / (i + 1) for i in range(10)]
     runs = pl.DataFrame(
         {
@@ -145,7 +145,7 @@ def test_of_many_settings_the_best_of_each_optimizer_is_shown_and_nothing_is_ave
     assert "sgd, learning_rate 0.02" in note
 
 
-def test_a_run_that_was_begun_anew_or_copied_is_not_another_seed():
+def test_a_fresh_run_or_a_copy_does_not_count_as_another_seed():
     results, _ = made_results(made_study(["adam", "sgd"]))
     none = [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
     one = results.runs.head(1).with_columns(*none, path=pl.lit("runs/a/0123"))
@@ -178,7 +178,7 @@ def test_a_copy_of_a_study_is_left_out():
 
 
 def loose(*changes: dict[str, object], metrics: Sequence[Metric] = ACCURACY) -> Results:
-    """Returns the runs of a study as runs of no study, once for each of some changes of their columns."""
+    """Returns the runs of a study as runs outside studies: one copy for each change, with the changed columns."""
     results, _ = made_results(made_study(["adam", "sgd"], trials=1), metrics=metrics)
     names = ("study", "phase", "workload", "contender")
     none = results.runs.with_columns(pl.lit(None, pl.String).alias(name) for name in names)
@@ -191,7 +191,7 @@ def loose(*changes: dict[str, object], metrics: Sequence[Metric] = ACCURACY) -> 
     return Results(pl.concat(runs, how="diagonal"), pl.concat(curves))
 
 
-def test_runs_of_no_study_are_told_apart_by_their_problem():
+def test_runs_outside_studies_are_grouped_by_their_problem():
     (subject,) = of_runs(loose({"dataset": "digits"}))
     assert subject.workload == "digits_cnn"
     assert set(subject.runs["phase"]) == {"run"}
@@ -213,7 +213,7 @@ def test_runs_of_no_study_are_told_apart_by_their_problem():
     ]
 
 
-def test_epochs_and_batch_sizes_are_settings_of_one_problem():
+def test_runs_with_different_epochs_are_settings_of_one_problem():
     (subject,) = of_runs(loose({"dataset": "digits", "epochs": 3}, {"dataset": "digits", "epochs": 4}))
     assert {series.rpartition(", ")[2] for series in subject.series} == {"epochs 3", "epochs 4"}
 
@@ -221,13 +221,13 @@ def test_epochs_and_batch_sizes_are_settings_of_one_problem():
 @pytest.mark.parametrize("metrics", [ACCURACY, ENERGY, R2])
 def test_the_best_series_comes_first_in_the_direction_of_the_metric(metrics: Sequence[Metric]):
     (subject,) = of_runs(loose({"optimizer.learning_rate": 0.1}, metrics=metrics))
-    assert subject.series == ("sgd", "adam")  # whose loss falls faster
+    assert subject.series == ("sgd", "adam")  # the loss of sgd falls faster
     assert subject.headline is not None
     assert subject.headline.name == f"test_{metrics[0].name}"
 
 
 @pytest.mark.parametrize("splits", [SPLITS, SPLITS[:3], SPLITS[:2]])
-def test_without_test_results_they_are_of_validation_or_else_of_clean_training(splits: Sequence[str]):
+def test_without_test_results_validation_or_clean_training_results_are_used(splits: Sequence[str]):
     study = made_study(["adam", "sgd"])
     results, document = made_results(study, metrics=ENERGY, splits=splits)
     (subject,) = of_study(results, document, verdict(results, document))
@@ -241,7 +241,7 @@ def test_without_test_results_they_are_of_validation_or_else_of_clean_training(s
 
 
 @pytest.mark.parametrize("metrics", [ENERGY, R2])
-def test_a_confirmation_that_diverged_counts_as_the_untrained_model(metrics: Sequence[Metric]):
+def test_a_confirmation_that_diverged_counts_as_an_untrained_model(metrics: Sequence[Metric]):
     results, document = made_results(made_study(["adam", "sgd"]), metrics=metrics)
     lost = (pl.col("phase") == "confirmation") & (pl.col("seed") == 5000) & (pl.col("contender") == "sgd")
     measures = [pl.when(~lost).then(pl.col(n)).alias(n) for n in results.runs.columns if n.startswith("final.test_")]

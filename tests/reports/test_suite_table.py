@@ -44,8 +44,8 @@ def test_each_row_has_the_numbers_of_the_verdict():
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_a_terminal_shows_every_number_that_it_has_room_for(width):
-    """With names of 19 letters, as of schedule_free_adamw."""
+def test_a_terminal_shows_the_columns_that_fit_its_width(width):
+    """The longest name, schedule_free_adamw, has 19 characters."""
     names = {"sgd": "schedule_free_sgd", "adamw": "adamw", "adam": "schedule_free_adamw"}
     console = Console(width=width, file=io.StringIO(), color_system=None)
     print_suite(made({names[name]: own for name, own in QUALITIES.items()}), console)
@@ -56,7 +56,7 @@ def test_a_terminal_shows_every_number_that_it_has_room_for(width):
     assert "…" not in shown
 
 
-def test_without_a_reference_and_intervals_there_are_dashes():
+def test_missing_intervals_are_dashes_and_a_missing_reference_has_no_columns():
     found = made(
         {name: {w: own[w] for w in ("loss_a", "gap_a")} for name, own in QUALITIES.items() if name != "adamw"}, seeds=2
     )

@@ -1,4 +1,4 @@
-"""A sweep's table: what it says, and that it fits a terminal."""
+"""The table of a sweep: its numbers, and its width on a terminal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def printed(rows: list[SettingRow], metrics: Sequence[Metric] = ACCURACY) -> lis
     return out.getvalue().splitlines()
 
 
-def test_a_row_says_the_setting_the_means_and_their_intervals_and_the_best_has_the_star():
+def test_a_row_has_setting_means_and_intervals_and_the_best_row_has_a_star():
     lines = printed([row(1e-3, 0.5, 0.8, 0.01), row(1e-2, 0.25, 0.9, 0.02), row(1e3, 0, 0, diverged=3)])
     (good,) = [line for line in lines if "★" in line]
     assert good.split()[:3] == ["0.01", "0.2500", "90.00%"]
@@ -67,19 +67,19 @@ def test_any_headline_metric_is_plotted_with_its_unit():
     assert [line.split() for line in alone if "●" in line or "★" in line] == [["0.1", "2.0000", "★"]]
 
 
-def test_the_best_row_has_the_lowest_loss_and_none_that_diverged():
+def test_the_best_row_has_the_lowest_loss_and_no_diverged_runs():
     rows = [row(1, 0.5, 0.8), row(2, 0.1, 0.9, diverged=1), row(3, 0.4, 0.7)]
     assert best_row(rows, "validation") is rows[2]
     assert best_row(rows[1:2], "validation") is None
 
 
-def test_without_validation_the_test_split_counts_and_without_either_clean_training():
+def test_without_validation_the_test_or_clean_training_split_is_chosen():
     only = [SettingRow({}, {f"{split}_loss": Estimate(1.0, None, 1)}, 1, 0) for split in ("train_clean", "test")]
     assert chosen_split(only) == "test"
     assert chosen_split(only[:1]) == "train_clean"
 
 
-def test_dots_lie_where_the_axis_says():
+def test_dots_are_placed_on_the_axis_by_their_value():
     assert dots(Estimate(0.0, None, 1), 0.0, 1.0) == "●" + " " * (WIDTH - 1)
     assert dots(Estimate(1.0, None, 1), 0.0, 1.0) == " " * (WIDTH - 1) + "●"
     middle = dots(Estimate(0.5, (0.0, 1.0), 2), 0.0, 1.0)
@@ -87,6 +87,6 @@ def test_dots_lie_where_the_axis_says():
     assert dots(Estimate(0.3, None, 1), 0.3, 0.3).strip() == "●"
 
 
-def test_no_rows_are_refused():
+def test_a_table_without_rows_is_refused():
     with pytest.raises(UserError, match="at least one run"):
         sweep_table([], "nothing", ACCURACY)

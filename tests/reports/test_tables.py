@@ -1,4 +1,4 @@
-"""Tables of a report: the numbers of the verdict, whatever stands in names."""
+"""Tables of a report: they show the numbers of the verdict, and names cannot break their formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 HOSTILE = "<b>a|b</b> & 50%_{x} \\end{tabular}"
 
 
-def test_the_ranking_s_csv_has_the_verdict_s_numbers():
+def test_the_csv_file_of_the_ranking_has_the_numbers_of_the_verdict():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
     found = verdict(results, document)
@@ -48,7 +48,7 @@ def test_seconds_that_were_recorded_before_are_marked():
     assert "*" not in tables.ranking(found, found.rankings[0]).note
 
 
-def test_finalists_have_their_results_with_other_seeds_in_the_order_in_which_they_were_chosen():
+def test_finalists_are_listed_in_the_order_of_their_choice_with_their_results():
     results, document = made_results(made_study(["adam", "sgd"], trials=2))
     adam, sgd = document.selections
     adam = dataclasses.replace(adam, trial=0, finalists={1: None, 0: 0.25})
@@ -68,7 +68,7 @@ def test_finalists_have_their_results_with_other_seeds_in_the_order_in_which_the
     assert tables.finalists(found, found.rankings[0]) is None
 
 
-def test_contenders_without_a_winner_stand_at_the_end():
+def test_contenders_without_a_winner_are_listed_last():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study, diverged=["sgd"])
     found = verdict(results, document)
@@ -87,7 +87,7 @@ def test_runs_that_diverged_are_named_with_their_steps():
     assert [row[-1] for row in table.rows] == ["7"] * 4
 
 
-def test_of_several_searches_runs_that_diverged_are_named_with_theirs():
+def test_with_several_searches_diverged_runs_are_listed_with_their_search():
     study = made_study(["adam", "sgd"], repetitions=2)
     results, document = made_results(study, diverged=["sgd"])
     (subject,) = of_study(results, document, verdict(results, document))
@@ -98,7 +98,7 @@ def test_of_several_searches_runs_that_diverged_are_named_with_theirs():
 
 
 @pytest.mark.parametrize(("repetitions", "word"), [(1, "seeds"), (2, "searches")])
-def test_pairs_say_what_is_counted(repetitions, word):
+def test_the_columns_of_pairs_name_the_unit_that_is_counted(repetitions, word):
     results, document = made_results(made_study(["adam", "sgd"], repetitions=repetitions))
     found = verdict(results, document)
     table = tables.pairs(found, found.rankings[0])
@@ -107,7 +107,7 @@ def test_pairs_say_what_is_counted(repetitions, word):
     assert table.columns[-2] == f"wins, of pairs of {'runs' if repetitions == 1 else 'searches'}"
 
 
-def test_pairs_have_the_verdict_s_numbers():
+def test_the_table_of_pairs_has_the_numbers_of_the_verdict():
     results, document = made_results(made_study(["adam", "sgd", "padam"]))
     found = verdict(results, document)
     table = tables.pairs(found, found.rankings[0])
@@ -124,7 +124,7 @@ def test_pairs_have_the_verdict_s_numbers():
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_on_a_terminal_all_numbers_are_whole_and_markup_is_text(width):
+def test_a_terminal_shows_complete_numbers_and_does_not_interpret_markup(width):
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
     found = verdict(results, document)
@@ -157,7 +157,7 @@ def test_a_target_that_most_runs_miss_is_not_reached():
     assert place in table.numeric
 
 
-def test_claims_stand_with_their_answers():
+def test_claims_are_listed_with_their_answers():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
     table = tables.claims(answers(results, document))
@@ -165,7 +165,7 @@ def test_claims_stand_with_their_answers():
     assert table.rows[0][:2] == ("adam is better than sgd", "contradicted")
 
 
-def test_what_names_hold_ends_no_cell():
+def test_special_characters_in_names_do_not_end_a_cell():
     table = Table("t", "title", ("name", "value"), ((HOSTILE, "1"),), pl.DataFrame({"name": [HOSTILE], "value": [1]}))
     markdown = table.text("md").splitlines()
     assert all(line.replace("\\|", "").count("|") == 3 for line in markdown)
@@ -180,12 +180,12 @@ def test_what_names_hold_ends_no_cell():
 @pytest.mark.parametrize(
     "formula", ["=1+1", "+1+a", "-a", "-", "-1-1", "+", "@a", "\t=1", "\r=1", "\n=1", "-1 =2", "--1", "+1 2 A1"]
 )
-def test_no_text_is_a_formula_to_a_spreadsheet(formula: str):
+def test_text_that_a_spreadsheet_would_read_as_a_formula_is_quoted(formula: str):
     table = Table("t", "title", ("name",), ((formula,),), pl.DataFrame({"name": [formula], "value": [-1.0]}))
     assert list(csv.reader(io.StringIO(table.text("csv"))))[1] == [f"'{formula}", "-1.0"]
 
 
-def test_no_markup_in_a_name_is_markup_in_markdown():
+def test_markup_in_names_is_escaped_in_markdown():
     name = "![x](https://example.org/x.png) *a* `b`\rc"
     (*_, line) = Table("t", "t", ("name",), ((name,),), pl.DataFrame({"name": [name]})).text("md").splitlines()
     assert "\\!\\[x\\]" in line
@@ -200,7 +200,7 @@ def test_intervals_stay_on_one_line_in_files():
     assert len(table.text("md").strip().splitlines()) == 2 + len(table.rows)
 
 
-def test_titles_are_no_formulas_and_numbers_stay_numbers():
+def test_column_titles_are_not_formulas_and_numbers_are_not_quoted():
     values = {"=A1": [-1.5], "@b": [True], "+": ["-2.5e-3"], "-1": [[-1.0, 2.5]], 'a,"b': ["+7"], "'=A1": [None]}
     header, line = csv.reader(io.StringIO(csv_text(pl.DataFrame(values))))
     assert header == ["'=A1", "'@b", "'+", "'-1", 'a,"b', "'=A1"]
@@ -237,10 +237,10 @@ def test_tables_have_the_units_and_directions_of_the_metrics(
     pairs = tables.pairs(found, ranking)
     assert pairs is not None
     assert pairs.columns[1] == lead
-    assert pairs.rows[0][1].startswith("+")  # the first is better, whichever direction that is
+    assert pairs.rows[0][1].startswith("+")  # the first optimizer is better, in either direction of the metric
 
 
-def test_settings_of_any_problem_are_shown_on_the_splits_that_it_has():
+def test_settings_of_any_problem_are_shown_on_the_splits_that_were_measured():
     results, _ = made_results(
         made_study(["adam", "sgd"]), metrics=ENERGY, splits=("train", "train_clean", "validation")
     )
@@ -252,7 +252,7 @@ def test_settings_of_any_problem_are_shown_on_the_splits_that_it_has():
     assert "Lower validation energy error and lower clean training loss are better." in table.note
 
 
-def test_of_many_optimizers_without_results_the_table_has_their_number():
+def test_many_optimizers_without_results_are_counted_below_the_table():
     names = ["adam", "sgd", *(name for name in OPTIMIZERS if name not in ("adam", "sgd"))][:12]
     results, document = made_results(made_study(names), diverged=names[2:])
     found = verdict(results, document)

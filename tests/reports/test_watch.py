@@ -1,4 +1,4 @@
-"""A page that is built again while a study is trained."""
+"""A page that is rebuilt while a study is trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFRESH = '<meta http-equiv="refresh" content="5">'
 
 @pytest.fixture
 def folder(tmp_path):
-    """Returns a folder with a whole study, a study of which one optimizer has not finished, and an empty folder."""
+    """Returns a folder with a complete study, a study without the runs of one optimizer, and an empty folder."""
     whole = load(catalog.experiments_dir() / "results" / "digits")
     (document,) = whole.documents
     without = {
@@ -37,7 +37,7 @@ def test_the_page_refreshes_itself_until_all_runs_have_ended(folder, call, monke
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        if len(slept) == 1:  # no runs are there yet
+        if len(slept) == 1:  # the study has no runs yet
             assert not (folder / "page").exists()
             (folder / "part").rename(folder / "study")
         elif len(slept) == 2:  # the study is incomplete
@@ -58,7 +58,7 @@ def test_the_page_refreshes_itself_until_all_runs_have_ended(folder, call, monke
     assert (folder / "page/tables/ranking.csv").exists()
 
 
-def test_ctrl_c_ends_it_with_a_whole_report(folder, call, monkeypatch):
+def test_ctrl_c_ends_the_command_with_a_complete_report(folder, call, monkeypatch):
     def interrupt(seconds: float) -> None:
         assert 0 <= seconds <= 5
         raise KeyboardInterrupt
@@ -70,6 +70,6 @@ def test_ctrl_c_ends_it_with_a_whole_report(folder, call, monkeypatch):
     assert (folder / "page/files.json").exists()
 
 
-def test_nothing_sleeps_if_all_runs_have_ended(folder, call, monkeypatch):
+def test_the_command_does_not_wait_if_all_runs_have_ended(folder, call, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
     assert call("report", "whole", "--watch", "--out", "page")[0] == 0

@@ -1,4 +1,4 @@
-"""Run directories as a run leaves them, without the training."""
+"""Writes run directories with the files of a run, without training."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ ACCURACY = Metric(
 )
 LOSS = Metric(name="loss", unit="nats", untrained=2.302585092994046, least=0.0)
 METRICS = (ACCURACY, LOSS)
-"""Of ten classes."""
+"""The metrics of a classification problem with ten classes."""
 
 
 def line(step: int, split: str, **values: Any) -> dict[str, Any]:
-    """Returns a line of metrics, of epochs of ten steps."""
+    """Returns a line of metrics. An epoch has ten steps."""
     return {
         "step": step,
         "epoch": step / 10,
@@ -45,7 +45,7 @@ def line(step: int, split: str, **values: Any) -> dict[str, Any]:
 
 
 def epochs(count: int, loss: float = 1.0) -> list[dict[str, Any]]:
-    """Returns the lines of some epochs, with a validation loss that falls as one over the epoch."""
+    """Returns the lines of the first epochs. The validation loss is `loss` divided by the epoch."""
     return [
         each
         for epoch in range(1, count + 1)
@@ -58,7 +58,7 @@ def epochs(count: int, loss: float = 1.0) -> list[dict[str, Any]]:
 
 
 def summary(experiment: Experiment, status: str = "completed", **final: Any) -> dict[str, Any]:
-    """Returns what stands in `summary.json`; values of `final` that are not given are null, as of a diverged run."""
+    """Returns the content of `summary.json`. Values of `final` that are not given are null, as in a diverged run."""
     names = [f"{split}_{name}" for split in SPLITS for name in ("accuracy", "loss")]
     reached = {"step": 20, "epoch": 2.0, **dict.fromkeys(names), **final}
     head = {"status": status, "experiment": experiment.name, "digest": experiment.digest, "steps": 20, "epochs": 2.0}
@@ -81,9 +81,9 @@ def write_run(
     ended: dict[str, Any] | None = None,
     metrics: Sequence[Metric] = METRICS,
 ) -> pathlib.Path:
-    """Writes `<folder>/<name>/<digest>` and returns it; without `ended` the run is under way.
+    """Writes `<folder>/<name>/<digest>` and returns its path. Without the summary `ended`, the run is unfinished.
 
-    If the summary has a result, the line of that split and step has the same one.
+    Results in the summary replace the values in the lines of the same split and step.
     """
     path = folder / experiment.name / experiment.digest
     path.mkdir(parents=True)
@@ -104,7 +104,7 @@ def write_run(
 
 
 def change_experiment(path: pathlib.Path, /, **fields: Any) -> pathlib.Path:
-    """Gives a run other fields, as another version may know them, and the digest that they have; returns its folder."""
+    """Changes fields of a run's experiment, as another version might write them, and its digest. Returns the folder."""
     config = json.loads((path / "config.json").read_text())
     of_workload = {name: fields.pop(name) for name in ("problem", "epochs", "batch_size") if name in fields}
     config["experiment"]["workload"] |= of_workload

@@ -1,4 +1,4 @@
-"""`jaxopt-bench results`: where the table goes, and what is in it there."""
+"""`jaxopt-bench results`: the outputs to which the table is written, and its content in each of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def runs(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def shell(command: str, folder: pathlib.Path) -> subprocess.CompletedProcess[bytes]:
-    """Runs a command of Bash, in which `results` stands for the command line's."""
+    """Runs a Bash command, in which `results` calls `jaxopt-bench results`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("COLUMNS", None)
     script = f'results() {{ "{sys.executable}" -m jaxopt_bench results "$@"; }}\n{command}'
@@ -56,7 +56,7 @@ def call(*words: object) -> int:
     return end.value.code
 
 
-def test_standard_output_gets_the_table_and_nothing_else(runs: pathlib.Path, capfdbinary) -> None:
+def test_only_the_table_is_written_to_standard_output(runs: pathlib.Path, capfdbinary) -> None:
     assert call(runs, "--csv", runs.parent / "file.csv", "--parquet", runs.parent / "file.parquet") == 0
     assert capfdbinary.readouterr() == (b"", b"")
     done = shell("results runs --csv - && results runs --parquet - >out.parquet", runs.parent)
@@ -92,19 +92,19 @@ def test_pipes_process_substitutions_links_and_modes_are_respected(runs: pathlib
     assert stat.S_IMODE((folder / "target.csv").stat().st_mode) == 0o600
 
 
-def test_two_tables_do_not_go_to_one_output(runs: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_tables_cannot_be_written_to_one_output(runs: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(runs, "--csv", "-", "--parquet", "-") == 1
     assert "--csv and --parquet are both -" in capsys.readouterr().err
 
 
-def test_no_cell_and_no_title_is_a_formula(runs: pathlib.Path) -> None:
+def test_cells_and_titles_are_never_formulas(runs: pathlib.Path) -> None:
     call(runs, "--sql", QUERY, "--csv", runs.parent / "file.csv")
     header, *lines = csv.reader(io.StringIO((runs.parent / "file.csv").read_text()))
     assert header == ["name", "seed", "path", "'=loss", "below"]
     assert [line[:2] + line[3:] for line in lines] == [["'=cnn", str(seed), "0.5", "-1.5"] for seed in range(3)]
 
 
-def test_into_a_pipe_or_a_file_goes_every_column_and_the_whole_text(runs: pathlib.Path) -> None:
+def test_a_pipe_gets_every_column_and_the_complete_text(runs: pathlib.Path) -> None:
     text = "x" * 200
     query = f"SELECT seed, '{text}' || seed AS a, " + ", ".join(f"seed + {i} AS column_{i}" for i in range(60))
     done = shell(f'results runs --sql "{query} FROM runs ORDER BY seed"', runs.parent)
@@ -150,7 +150,9 @@ def test_a_named_pipe_in_place_of_a_file_of_a_study_is_named(tmp_path: pathlib.P
     assert f"{file} is not a regular file" in done.stderr.decode()
 
 
-def test_a_name_of_thousands_of_characters_is_shortened(tmp_path: pathlib.Path, capsys, monkeypatch) -> None:
+def test_a_name_of_thousands_of_characters_is_shortened_in_messages(
+    tmp_path: pathlib.Path, capsys, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     name = "n" * 5000
@@ -165,7 +167,7 @@ def test_a_name_of_thousands_of_characters_is_shortened(tmp_path: pathlib.Path, 
 
 
 @pytest.mark.parametrize("text", ["1e400", "-1e999"])
-def test_a_number_beyond_a_float_in_a_study_is_named(tmp_path: pathlib.Path, text: str, capsys) -> None:
+def test_a_number_beyond_the_range_of_a_float_damages_a_study(tmp_path: pathlib.Path, text: str, capsys) -> None:
     folder = write_study(tmp_path / "study", small_study())
     file = folder / "study.json"
     document = json.loads(file.read_text())
@@ -175,7 +177,7 @@ def test_a_number_beyond_a_float_in_a_study_is_named(tmp_path: pathlib.Path, tex
     assert "study.json is damaged" in capsys.readouterr().err
 
 
-def test_recording_removes_its_own_leftovers_and_writes_through_no_link(runs: pathlib.Path, capsys) -> None:
+def test_recording_removes_its_own_leftovers_and_does_not_follow_links(runs: pathlib.Path, capsys) -> None:
     folder = runs.parent / "recorded"
     folder.mkdir()
     (folder / ".jaxopt-bench-0123456789abcdef.tmp").write_text("half")

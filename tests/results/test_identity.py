@@ -1,4 +1,4 @@
-"""A run is where its digest says: files and folders that were exchanged, copied or removed are named."""
+"""The digest identifies a run: errors name files and folders that were exchanged, copied or removed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def edit(file: pathlib.Path, **fields: Any) -> None:
 
 
 def confirmations(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the folders of the confirmations that have ended, one of each optimizer."""
+    """Returns the folders of the finished confirmations, one for each optimizer."""
     return sorted(path.parent for path in (folder / "confirmations").rglob("summary.json"))
 
 
@@ -58,7 +58,7 @@ def test_confirmations_of_two_optimizers_that_were_exchanged_are_named(tmp_path)
         load(folder)
 
 
-def test_folders_that_were_exchanged_with_their_names_are_named(tmp_path):
+def test_exchanged_folders_are_refused_if_study_json_names_another_contender(tmp_path):
     folder = write_study(tmp_path / "two", small_study())
     one, other = (path.parent for path in confirmations(folder))  # confirmations/cnn_adam and …/cnn_sgd
     exchange(one, other)
@@ -68,7 +68,7 @@ def test_folders_that_were_exchanged_with_their_names_are_named(tmp_path):
         phase, name, digest = run["path"].split("/")
         run["path"] = f"{phase}/{names[name] if phase == 'confirmations' else name}/{digest}"
     (folder / "study.json").write_text(json.dumps(document))
-    assert len(load(folder).runs) == 6  # each run is where study.json says
+    assert len(load(folder).runs) == 6  # each run is at its path in study.json
     for run in document["runs"]:
         run["contender"] = {"adam": "sgd", "sgd": "adam"}[run["contender"]]
     (folder / "study.json").write_text(json.dumps(document))
@@ -85,7 +85,7 @@ def test_a_seed_that_was_copied_over_another_is_named(tmp_path):
             read(other)
 
 
-def test_another_seed_than_the_studys_is_named(tmp_path):
+def test_a_run_with_another_seed_than_in_study_json_is_named(tmp_path):
     folder = write_study(tmp_path / "two", small_study())
     document = json.loads((folder / "study.json").read_text())
     document["runs"][0]["seed"] += 1
@@ -108,7 +108,7 @@ def test_another_seed_than_the_studys_is_named(tmp_path):
         ({"experiment": {"workload": {**EXPERIMENT.workload.to_json(), "epochs": 0}}}, "epochs is 0. Expected"),
     ],
 )
-def test_a_config_of_another_digest_optimizer_seed_or_name_is_refused(tmp_path, read, change, message):
+def test_a_config_with_another_digest_optimizer_seed_or_name_is_refused(tmp_path, read, change, message):
     path = finished(tmp_path)
     config = json.loads((path / "config.json").read_text())
     edit(path / "config.json", **change | {"experiment": config["experiment"] | change.get("experiment", {})})
@@ -128,7 +128,7 @@ def test_a_file_of_another_run_is_named(tmp_path, read, file):
         read(one)
 
 
-def test_metrics_of_as_many_steps_with_other_values_are_named(tmp_path):
+def test_metrics_with_the_same_steps_but_other_values_are_named(tmp_path):
     one, experiment = finished(tmp_path), dataclasses.replace(EXPERIMENT, seed=1)
     other = write_run(tmp_path, experiment, epochs(2), summary(experiment, **RESULT | {"validation_accuracy": 0.5}))
     load(tmp_path)
@@ -156,7 +156,7 @@ def test_metrics_that_end_too_early_or_too_late_are_named(tmp_path, read):
 
 @pytest.mark.parametrize("read", [load, load_run])
 @pytest.mark.parametrize("file", ["config.json", "metrics.jsonl"])
-def test_a_file_that_is_missing_is_named_and_no_run_vanishes(tmp_path, read, file):
+def test_a_missing_file_is_named_and_its_run_is_not_skipped(tmp_path, read, file):
     path = finished(tmp_path)
     (path / file).unlink()
     with pytest.raises(UserError, match=rf"{path.name} is incomplete: {file} is missing, and summary\.json is there"):
@@ -167,7 +167,7 @@ def test_a_file_that_is_missing_is_named_and_no_run_vanishes(tmp_path, read, fil
         load(folder)
 
 
-def test_a_folder_that_is_not_named_by_a_digest_holds_any_run(tmp_path):
+def test_a_folder_whose_name_is_not_a_digest_may_hold_any_run(tmp_path):
     path = finished(tmp_path)
     for name in ("best", f"{path.name}.2", f"{path.name}-copy"):
         path = path.rename(path.with_name(name))
@@ -187,19 +187,19 @@ def test_a_folder_that_is_not_named_by_a_digest_holds_any_run(tmp_path):
         {"problem": {"name": "mine.py:spring", "code": "0" * 12, "stiffness": 0.1 + 0.2}},
     ],
 )
-def test_the_digest_of_a_record_is_that_of_its_fields_whichever_version_wrote_it(tmp_path, fields):
+def test_the_digest_of_a_record_depends_on_its_fields_and_not_on_its_version(tmp_path, fields):
     path = change_experiment(finished(tmp_path), **fields)
     assert load(path).runs["digest"].to_list() == [path.name]
     assert load_run(path).config["digest"] == path.name
 
 
-def test_the_digest_of_a_recorded_experiment_is_the_experiments():
+def test_a_recorded_experiment_has_the_digest_of_the_experiment():
     for name, optimizer in OPTIMIZERS.items():
         experiment = dataclasses.replace(EXPERIMENT, optimizer=optimizer, name=name)
         assert digest_of(json.loads(json.dumps(experiment.to_json()))) == experiment.digest
 
 
-def test_a_field_of_a_newer_version_is_named_as_that(tmp_path):
+def test_an_unknown_field_is_attributed_to_a_newer_version(tmp_path):
     path = change_experiment(finished(tmp_path), a_later_field=1)
     with pytest.raises(
         UserError, match=r"config\.json cannot be read: unknown field .* A newer version of jaxopt-bench"
@@ -230,7 +230,7 @@ def test_recorded_results_that_do_not_fit_their_study_are_named(tmp_path, column
         load(tmp_path / "recorded")
 
 
-def test_recorded_results_with_the_study_of_others_are_named(tmp_path):
+def test_recorded_results_with_the_files_of_another_study_are_named(tmp_path):
     load(write_study(tmp_path / "one", small_study())).save(tmp_path / "recorded")
     load(write_study(tmp_path / "two", small_study(seed=5))).save(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "study.json", tmp_path / "recorded" / "study.json")
@@ -241,7 +241,7 @@ def test_recorded_results_with_the_study_of_others_are_named(tmp_path):
         load(tmp_path / "recorded")
 
 
-def test_recorded_curves_of_other_values_are_named(tmp_path):
+def test_recorded_curves_that_disagree_with_their_runs_are_named(tmp_path):
     load(finished(tmp_path / "runs")).save(tmp_path / "recorded")
     file = tmp_path / "recorded" / "curves.parquet"
     pl.read_parquet(file).with_columns(pl.col("loss") * 2).write_parquet(file)
@@ -249,7 +249,7 @@ def test_recorded_curves_of_other_values_are_named(tmp_path):
         load(tmp_path / "recorded")
 
 
-def test_checking_thousands_of_runs_takes_little_of_the_time_to_read_them(tmp_path, monkeypatch):
+def test_reading_500_runs_with_checks_takes_at_most_2_5_times_as_long(tmp_path, monkeypatch):
     for seed in range(500):
         finished(tmp_path, seed=seed)
     load(tmp_path)

@@ -1,4 +1,4 @@
-"""SQL queries reach no file, and are not refused for words in texts, names and comments."""
+"""SQL queries cannot read files, and are not refused for words in strings, names and comments."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ TRICKS = [
     "SELECT a, 1AS b FROM read_csv('{}')",
     "SELECT a FROM runs UNION ALL SELECT a FROM read_csv('{}')",
 ]
-"""Queries for which Polars reads the file, whatever is in the way of seeing that."""
+"""Queries for which Polars reads the file, written so that this is hard to detect."""
 
 
 @pytest.mark.parametrize("query", TRICKS)
-def test_a_query_that_reads_a_file_is_refused_however_it_is_written(query: str, secret: pathlib.Path) -> None:
+def test_a_query_that_reads_a_file_is_refused_in_any_spelling(query: str, secret: pathlib.Path) -> None:
     query = query.format(secret)
     assert reads(query)
     with pytest.raises(UserError, match=r"the query calls '(?i:read_csv)', and functions that read files"):
@@ -84,7 +84,7 @@ def test_a_query_that_reads_a_file_is_refused_however_it_is_written(query: str, 
         "SELECT a, '\\' AS b FROM runs",
     ],
 )
-def test_the_words_may_stand_in_texts_names_and_comments(query: str) -> None:
+def test_names_of_functions_are_allowed_in_strings_names_and_comments(query: str) -> None:
     assert len(RESULTS.sql(query)) == 1
 
 

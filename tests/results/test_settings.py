@@ -1,4 +1,4 @@
-"""Rows of settings from runs."""
+"""Rows of results, one for each setting, from runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.results.directories import METRICS
 
 
 def finished(experiment: Any, loss: float | None) -> Run:
-    """Returns a run that reached a validation loss, or diverged where there is none."""
+    """Returns a run with this validation loss, or a diverged run if it is None."""
     final = {f"{split}_{name}": None for split in SPLITS for name in ("loss", "accuracy")} | {"validation_loss": loss}
     summary = {"status": "diverged" if loss is None else "completed", "final": final}
     config = {"experiment": experiment.to_json(), "metrics": [metric.to_json() for metric in METRICS]}
     return Run(pathlib.Path("runs"), config, [], summary)
 
 
-def test_seeds_are_taken_together_and_settings_keep_their_order(tiny):
+def test_seeds_of_a_setting_share_a_row_and_settings_keep_their_order(tiny):
     losses = {(0.1, 0): 3.0, (0.1, 1): 5.0, (0.01, 0): 1.0, (0.01, 1): None}
     runs = [
         finished(dataclasses.replace(tiny, optimizer=AdamW(learning_rate=rate), seed=seed), loss)

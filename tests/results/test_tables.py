@@ -1,4 +1,4 @@
-"""Runs and studies as tables: every form in which they lie on disk, their types, and what is damaged."""
+"""Runs and studies as tables: every form on disk, the types of the columns, and damaged files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXPERIMENT = Experiment(
 
 
 def write_study(folder: pathlib.Path, study: Study) -> pathlib.Path:
-    """Works a study off without training; the second trial wins, and the last confirmation is under way."""
+    """Writes the files of a study without training. The last trial wins; the last confirmation is unfinished."""
     at = StudyFolder(folder)
     study = at.begin(study)
     for unit in units(study):
@@ -59,7 +59,7 @@ def write_study(folder: pathlib.Path, study: Study) -> pathlib.Path:
 
 
 def relative(results: Results, folder: pathlib.Path) -> list[pl.DataFrame]:
-    """Returns both tables with their paths from a folder on."""
+    """Returns both tables, with paths relative to a folder."""
     prefix = f"{folder}/"
     return [t.with_columns(pl.col("path").str.strip_prefix(prefix)) for t in (results.runs, results.curves)]
 
@@ -84,7 +84,7 @@ def test_a_runs_directory_is_a_row_and_its_metrics(tmp_path):
     assert found == lines
 
 
-def test_a_study_says_of_each_run_where_it_belongs(tmp_path):
+def test_each_run_of_a_study_has_its_contender_phase_and_selection(tmp_path):
     results = load(write_study(tmp_path / "two", small_study()))
     assert len(results.documents) == 1
     counts = results.runs.group_by("contender", "phase", "selected").len().sort("contender", "phase", "selected")
@@ -101,7 +101,7 @@ def test_a_study_says_of_each_run_where_it_belongs(tmp_path):
     assert joined["path"].n_unique() == len(results.runs)
 
 
-def test_a_folder_above_holds_all_that_is_in_it(tmp_path):
+def test_a_parent_folder_gives_all_studies_and_runs_below_it(tmp_path):
     write_study(tmp_path / "here" / "one", small_study(name="one"))
     write_study(tmp_path / "there", small_study(seed=99))
     write_run(tmp_path / "runs", EXPERIMENT)
@@ -115,7 +115,7 @@ def test_a_folder_above_holds_all_that_is_in_it(tmp_path):
     }  # fmt: skip
 
 
-def test_locks_claims_populations_and_checkpoints_are_no_runs(tmp_path):
+def test_locks_claims_populations_and_checkpoints_are_not_runs(tmp_path):
     path = write_run(tmp_path, EXPERIMENT)
     for other in ("population-0123", "claims/cnn_sgd_0", "checkpoints/20", ".hidden"):
         folder = path.parent / other
@@ -127,7 +127,7 @@ def test_locks_claims_populations_and_checkpoints_are_no_runs(tmp_path):
     assert load(tmp_path).runs["path"].to_list() == [str(path)]
 
 
-def test_runs_beside_those_of_a_study_are_not_its(tmp_path):
+def test_runs_that_a_study_does_not_list_do_not_belong_to_it(tmp_path):
     folder = write_study(tmp_path / "two", small_study())
     before = len(load(folder).runs)
     write_run(folder / "trials", dataclasses.replace(EXPERIMENT, seed=77))
@@ -135,7 +135,7 @@ def test_runs_beside_those_of_a_study_are_not_its(tmp_path):
 
 
 @pytest.mark.parametrize("inside", ["", "runs", "two", "two/trials"])
-def test_a_relative_path_gives_relative_ones(tmp_path, monkeypatch, inside):
+def test_a_relative_path_gives_relative_paths_of_runs(tmp_path, monkeypatch, inside):
     write_study(tmp_path / "two", small_study())
     write_run(tmp_path / "runs", EXPERIMENT)
     monkeypatch.chdir(tmp_path)
@@ -161,7 +161,7 @@ SETS_OF_RUNS: dict[str, list[tuple[Experiment, str | None]]] = {
 
 
 @pytest.mark.parametrize("runs", SETS_OF_RUNS.values(), ids=SETS_OF_RUNS)
-def test_types_do_not_depend_on_what_the_runs_are(tmp_path, runs):
+def test_types_of_columns_do_not_depend_on_the_runs(tmp_path, runs):
     for experiment, status in runs:
         write_run(tmp_path, experiment, epochs(2), summary(experiment, status) if status else None)
     results = load(tmp_path)
@@ -175,7 +175,7 @@ def test_types_do_not_depend_on_what_the_runs_are(tmp_path, runs):
     assert results.runs["status"].to_list() != [None]
 
 
-def test_what_people_would_call_a_number_is_one():
+def test_fields_have_columns_of_the_expected_types():
     known = {**run_types(), **hyperparameter_types()}
     assert known["optimizer.learning_rate"] == known["optimizer.clip_norm"] == known["final.test_loss"] == pl.Float64
     assert known["label_smoothing"] == known["augmentation.rotation"] == pl.Float64
@@ -187,7 +187,7 @@ def test_what_people_would_call_a_number_is_one():
     assert curve_types()["loss"] == pl.Float64
 
 
-def test_a_study_of_which_nothing_was_begun_has_empty_tables(tmp_path):
+def test_a_study_without_runs_has_empty_tables(tmp_path):
     StudyFolder(tmp_path).begin(small_study())
     results = load(tmp_path)
     assert (len(results.runs), len(results.curves), len(results.documents)) == (0, 0, 1)
@@ -197,7 +197,7 @@ def test_a_study_of_which_nothing_was_begun_has_empty_tables(tmp_path):
     assert_frame_equal(load(tmp_path / "recorded").runs, results.runs)
 
 
-def test_an_ended_and_a_begun_and_a_diverged_run_say_so(tmp_path):
+def test_a_run_is_completed_diverged_interrupted_or_running(tmp_path):
     seeds = [dataclasses.replace(EXPERIMENT, seed=seed) for seed in range(4)]
     for experiment, status in zip(seeds, ("completed", "diverged", "interrupted", None), strict=True):
         write_run(tmp_path, experiment, epochs(2), summary(experiment, status) if status else None)
@@ -207,7 +207,7 @@ def test_an_ended_and_a_begun_and_a_diverged_run_say_so(tmp_path):
     assert [row["steps"] for row in rows] == [20, 20, 20, None]
 
 
-def test_a_run_that_has_just_begun_has_no_metrics(tmp_path):
+def test_a_run_that_has_just_started_has_no_metrics(tmp_path):
     path = write_run(tmp_path, EXPERIMENT)
     (path / "metrics.jsonl").unlink()
     assert len(load(path).curves) == 0
@@ -231,7 +231,7 @@ def test_steps_to_a_target_are_found_in_a_studys_folder(tmp_path):
     assert [score.value for score in trial_scores(study, at.results(planned))] == [20, 20]  # 1 − ½² ≥ 0.7 > 1 − ½
 
 
-def test_several_results_are_one_whatever_columns_each_has(tmp_path):
+def test_results_with_different_columns_can_be_combined(tmp_path):
     load(write_study(tmp_path / "two", small_study())).save(tmp_path / "recorded")
     recorded, other = load(tmp_path / "recorded"), load(write_run(tmp_path / "runs", EXPERIMENT, epochs(1)))
     both = together([recorded, other])
@@ -242,7 +242,7 @@ def test_several_results_are_one_whatever_columns_each_has(tmp_path):
     assert set(both.runs.columns) == {*recorded.runs.columns, *other.runs.columns}
 
 
-def test_a_users_fields_may_be_anything(tmp_path):
+def test_fields_of_a_users_optimizer_may_have_any_type(tmp_path):
     values: list[dict[str, Any]] = [
         {"name": "mine.py:make", "code": "0" * 12, "momentum": "high", "own": 1, "list": [1, 2.5], "never": None},
         {"name": "mine.py:make", "code": "1" * 12, "momentum": 0.9, "own": [1, "a"], "list": [], "never": None},
@@ -266,7 +266,7 @@ json_values = st.recursive(
 
 
 @given(st.lists(json_values, max_size=6), st.sampled_from([None, *{str(k): k for k in run_types().values()}.values()]))
-def test_any_values_make_a_column_and_those_that_fit_it_are_unchanged(values, kind):
+def test_any_values_make_a_column_and_values_of_its_type_are_unchanged(values, kind):
     made = column("x", values, kind)
     assert made.name == "x"
     assert len(made) == len(values)
@@ -281,7 +281,7 @@ def test_any_values_make_a_column_and_those_that_fit_it_are_unchanged(values, ki
         ]
 
 
-def test_tables_whose_columns_differ_meet_in_a_type_that_holds_both():
+def test_combined_columns_of_different_types_get_a_type_that_holds_both():
     numbers, words = pl.DataFrame({"a": [1], "b": [1.5], "c": [[0.5]]}), pl.DataFrame({"a": [2.5], "b": ["x"]})
     both = concatenated([numbers, words, pl.DataFrame(schema={"c": pl.String})])
     assert both["c"].to_list() == [[0.5], None]
@@ -290,14 +290,14 @@ def test_tables_whose_columns_differ_meet_in_a_type_that_holds_both():
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**62), st.floats(allow_nan=False, allow_infinity=False)), max_size=30))
-def test_numbers_are_read_to_the_last_bit(tmp_path_factory, values):
+def test_numbers_are_read_without_rounding(tmp_path_factory, values):
     lines = [line(1, "train", loss=loss) | {"step": step} for step, loss in values]
     results = load(write_run(tmp_path_factory.mktemp("runs"), EXPERIMENT, lines))
     assert results.curves["step"].to_list() == [step for step, _ in values]
     assert [loss.hex() for loss in results.curves["loss"]] == [loss.hex() for _, loss in values]
 
 
-def test_a_torn_last_line_is_left_out_in_whichever_file_it_is(tmp_path):
+def test_an_incomplete_last_line_is_left_out_in_every_file(tmp_path):
     paths = [write_run(tmp_path, dataclasses.replace(EXPERIMENT, seed=seed), epochs(2)) for seed in range(3)]
     for path, torn in zip(paths, ('{"step": 30, "spl', json.dumps(line(30, "train")), ""), strict=True):
         with (path / "metrics.jsonl").open("a") as file:
@@ -338,7 +338,7 @@ def test_a_damaged_line_is_named_among_many_runs(tmp_path, text, message):
         load(tmp_path)
 
 
-def test_lines_that_only_the_slow_reader_takes_are_read_as_well(tmp_path):
+def test_lines_that_only_the_slow_reader_accepts_are_also_read(tmp_path):
     path = write_run(tmp_path, EXPERIMENT, epochs(1))
     with (path / "metrics.jsonl").open("ab") as file:
         file.write(json.dumps(line(11, "train") | {"other": ["deeper", {"than": "columns"}]}).encode() + b"\n")
@@ -400,14 +400,14 @@ def test_a_damaged_record_is_named(tmp_path, file, keys, value):
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000])
-def test_a_record_that_is_no_json_is_named(tmp_path, text):
+def test_a_record_that_is_not_json_is_named(tmp_path, text):
     path = write_run(tmp_path, EXPERIMENT)
     (path / "summary.json").write_bytes(text)
     with pytest.raises(UserError, match=r"summary\.json is damaged: it is not JSON"):
         load(path)
 
 
-def test_fields_that_nobody_knows_replace_none_that_are(tmp_path):
+def test_unknown_fields_do_not_replace_known_columns(tmp_path):
     path = write_run(tmp_path, EXPERIMENT, epochs(2), summary(EXPERIMENT, validation_loss=1.0))
     fields: dict[str, Any] = {"path": "/etc", "status": "best", "final": {"validation_loss": 0.0}}
     path = change_experiment(path, **fields, version={"jax": "9"})
@@ -416,7 +416,7 @@ def test_fields_that_nobody_knows_replace_none_that_are(tmp_path):
     assert row["version.jax"] == "0.10.2"
 
 
-def test_loading_runs_no_code(tmp_path, monkeypatch):
+def test_loading_executes_no_code_of_users(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text(
         "import pathlib\npathlib.Path('ran').touch()\n\ndef make(learning_rate=1.0): ...\n"
@@ -431,7 +431,7 @@ def test_loading_runs_no_code(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["../other", "/etc", "trials/../../x"])
-def test_a_study_that_names_runs_elsewhere_is_refused(tmp_path, path):
+def test_a_study_that_lists_runs_outside_its_folder_is_refused(tmp_path, path):
     folder = write_study(tmp_path / "two", small_study())
     document = json.loads((folder / "study.json").read_text())
     document["runs"][0]["path"] = path
@@ -453,7 +453,7 @@ def test_links_are_not_followed_in_circles(tmp_path):
     assert load(tmp_path).runs["path"].to_list() == [str(path)]
 
 
-def test_what_is_saved_is_loaded_again(tmp_path):
+def test_saved_results_are_loaded_again_without_the_training_steps_of_trials(tmp_path):
     folder = write_study(tmp_path / "two", small_study())
     results = load(folder)
     results.save(tmp_path / "recorded")
@@ -471,14 +471,14 @@ def test_what_is_saved_is_loaded_again(tmp_path):
         assert (tmp_path / "recorded" / name).read_bytes() == (tmp_path / "once more" / name).read_bytes()
 
 
-def test_a_study_above_or_alone_is_recorded_alike(tmp_path):
+def test_a_study_and_its_parent_folder_are_recorded_identically(tmp_path):
     folder = write_study(tmp_path / "a" / "b" / "two", small_study())
     load(folder).save(tmp_path / "one")
     load(tmp_path / "a").save(tmp_path / "other")
     assert (tmp_path / "one" / "runs.parquet").read_bytes() == (tmp_path / "other" / "runs.parquet").read_bytes()
 
 
-def test_recorded_files_do_not_say_where_they_were_made(tmp_path):
+def test_recorded_files_do_not_contain_the_path_of_their_source(tmp_path):
     folder = write_study(tmp_path / "a_secret_place" / "two", small_study())
     load(folder).save(tmp_path / "recorded")
     for file in (tmp_path / "recorded").iterdir():
@@ -486,7 +486,7 @@ def test_recorded_files_do_not_say_where_they_were_made(tmp_path):
     assert all(not path.startswith("/") for path in pl.read_parquet(tmp_path / "recorded" / "runs.parquet")["path"])
 
 
-def test_a_single_run_and_runs_of_no_study_are_recorded_whole(tmp_path):
+def test_a_single_run_and_runs_outside_studies_are_recorded_completely(tmp_path):
     path = write_run(tmp_path / "runs", EXPERIMENT, epochs(3), summary(EXPERIMENT) | {"steps": 30})
     for source, recorded in ((path, EXPERIMENT.digest), (tmp_path / "runs", f"cnn_adam/{EXPERIMENT.digest}")):
         target = tmp_path / source.name[:4]
@@ -497,7 +497,7 @@ def test_a_single_run_and_runs_of_no_study_are_recorded_whole(tmp_path):
         assert pl.read_parquet(target / "runs.parquet")["path"].to_list() in ([recorded], [EXPERIMENT.digest])
 
 
-def test_results_of_several_studies_and_over_a_study_are_not_recorded(tmp_path):
+def test_results_of_several_studies_or_over_another_study_are_not_recorded(tmp_path):
     one, two = write_study(tmp_path / "one", small_study(name="one")), write_study(tmp_path / "two", small_study())
     with pytest.raises(UserError, match=r"results of 2 studies. Expected: one study"):
         load(tmp_path).save(tmp_path / "recorded")
@@ -534,7 +534,7 @@ def test_damaged_recorded_results_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["../elsewhere", "/etc"])
-def test_recorded_runs_elsewhere_are_refused(tmp_path, path):
+def test_recorded_runs_outside_their_folder_are_refused(tmp_path, path):
     load(write_run(tmp_path / "runs", EXPERIMENT)).save(tmp_path / "recorded")
     for name in ("runs", "curves"):
         file = tmp_path / "recorded" / f"{name}.parquet"
@@ -543,7 +543,7 @@ def test_recorded_runs_elsewhere_are_refused(tmp_path, path):
         load(tmp_path / "recorded")
 
 
-def test_what_an_earlier_version_recorded_lacks_is_null(tmp_path):
+def test_columns_that_an_earlier_version_did_not_record_are_null(tmp_path):
     load(write_run(tmp_path / "runs", EXPERIMENT, epochs(1))).save(tmp_path / "recorded")
     for name, absent in (("runs", "threads"), ("curves", "update_norm")):
         file = tmp_path / "recorded" / f"{name}.parquet"
@@ -572,7 +572,7 @@ def test_sql_joins_the_tables_and_takes_names_with_dots_in_quotes(tmp_path):
     ["", "SELEC", "SELECT nothing FROM runs", "SELECT * FROM walks", "SELECT 1; SELECT 2", "DELETE FROM walks",
      "SELECT optimizer.name FROM runs", "SELECT path + loss FROM curves", "SELECT * FROM runs WHERE path = 'a"],
 )  # fmt: skip
-def test_a_wrong_query_is_answered_with_what_is_wrong(tmp_path, query):
+def test_an_invalid_query_is_an_error_that_names_the_tables(tmp_path, query):
     results = load(write_run(tmp_path, EXPERIMENT, epochs(1)))
     with pytest.raises(UserError, match=r"cannot be answered: .*; the tables are runs and curves"):
         results.sql(query)
@@ -586,7 +586,7 @@ def test_a_wrong_query_is_answered_with_what_is_wrong(tmp_path, query):
      "SELECT * FROM runs JOIN {}('{}') f ON f.a = runs.seed", "CREATE TABLE t AS SELECT * FROM {}('{}')",
      "EXPLAIN SELECT * FROM {}('{}')"],
 )  # fmt: skip
-def test_sql_reads_no_files(tmp_path, function, query):
+def test_sql_functions_that_read_files_are_refused(tmp_path, function, query):
     results = load(write_run(tmp_path / "runs", EXPERIMENT))
     pl.DataFrame({"a": [1]}).write_csv(tmp_path / "other.csv")
     with pytest.raises(UserError, match=f"the query calls '{function}', and functions that read files"):
@@ -605,14 +605,14 @@ def test_sql_neither_reads_nor_writes_files_by_their_names(tmp_path, query):
     assert (tmp_path / "other.csv").read_bytes() == before
 
 
-def test_a_query_leaves_the_tables_as_they_are(tmp_path):
+def test_a_query_does_not_change_the_tables(tmp_path):
     results = load(write_run(tmp_path, EXPERIMENT, epochs(1)))
     for query in ("DROP TABLE runs", "TRUNCATE TABLE runs", "DELETE FROM runs"):
         results.sql(query)
         assert results.sql("SELECT COUNT(*) FROM runs").item() == 1
 
 
-def test_all_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
+def test_every_value_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
     recording = Recording(tensorboard=False)
     path = train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir, recording=recording, reporter=Reporter())).path
     results = load(tmp_path)
@@ -635,7 +635,7 @@ def test_all_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
     assert types_of(results.runs, run_types()) == dict(run_types())
 
 
-def test_a_compact_record_has_the_judging_lines_and_the_last_ones_of_trials(tmp_path):
+def test_a_compact_record_keeps_confirmation_validation_and_last_lines(tmp_path):
     folder = write_study(tmp_path / "two", small_study())
     load(folder).save(tmp_path / "whole")
     load(folder).save(tmp_path / "compact", compact=True)

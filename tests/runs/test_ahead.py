@@ -1,4 +1,4 @@
-"""Trainings that share problems: each function is compiled once, with the same results."""
+"""Runs that share problems compile each function once, and have the same results."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def options(tmp_path, digits_dir) -> Options:
 
 
 def compiled(caplog: pytest.LogCaptureFixture) -> set[str]:
-    """Returns the names of the functions that JAX says it has compiled, and forgets them."""
+    """Returns the names of the functions that JAX has logged as compiled, and clears the log."""
     found = re.findall(r"Finished XLA compilation of jit\((\w+)\)", caplog.text)
     caplog.clear()
     return set(found)
 
 
 def measured(runs: list[Run]) -> list[list[dict[str, object]]]:
-    """Returns the lines of runs without their times."""
+    """Returns the metrics of runs without timings."""
     times = ("seconds", "examples_per_second")
     return [[{name: line[name] for name in line if name not in times} for line in run.metrics] for run in runs]
 
 
-def test_what_was_compiled_ahead_is_not_compiled_again_and_computes_the_same(tiny, tmp_path, options, caplog):
+def test_functions_compiled_ahead_are_not_compiled_again_and_compute_the_same(tiny, tmp_path, options, caplog):
     experiments = [dataclasses.replace(tiny, seed=seed) for seed in (0, 1)]
     with jax.log_compiles():
         compile_ahead(experiments, options)
@@ -41,9 +41,7 @@ def test_what_was_compiled_ahead_is_not_compiled_again_and_computes_the_same(tin
     assert measured(runs) == measured(train_population(experiments, alone))
 
 
-def test_runs_that_differ_in_evaluation_share_all_and_those_that_differ_in_their_optimizer_the_evaluation(
-    tiny, options, caplog
-):
+def test_another_seed_shares_all_programs_and_another_optimizer_the_evaluation(tiny, options, caplog):
     first = dataclasses.replace(tiny, evaluate_test=False)
     with jax.log_compiles():
         train_population([first], options)
@@ -57,7 +55,7 @@ def test_runs_that_differ_in_evaluation_share_all_and_those_that_differ_in_their
 
 
 @pytest.mark.slow
-def test_trainings_that_share_no_problems_read_the_data_anew(tiny, options, monkeypatch):
+def test_runs_that_do_not_share_problems_load_the_data_each_time(tiny, options, monkeypatch):
     loaded = []
     load = type(tiny.workload.problem).load
     monkeypatch.setattr(type(tiny.workload.problem), "load", lambda *a, **k: loaded.append(1) or load(*a, **k))

@@ -1,4 +1,4 @@
-"""Checkpoints: what is damaged or half-written is never taken for good."""
+"""Checkpoints: damaged and incomplete checkpoints are never restored."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def files(checkpoint: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the files without which a checkpoint is damaged."""
+    """Returns the files that a complete checkpoint needs."""
     return sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARKER)
 
 
-def test_what_was_saved_is_restored(folder):
+def test_a_saved_checkpoint_is_restored_unchanged(folder):
     step, restored = restore_latest(folder, jax.eval_shape(lambda: tree(0)))
     assert step == 3
     jax.tree.map(np.testing.assert_array_equal, restored, tree(3))
     jax.tree.map(np.testing.assert_array_equal, restore(folder, 1, tree(0)), tree(1))
 
 
-def test_no_save_is_skipped_however_fast_they_come(tmp_path):
+def test_no_save_is_skipped_in_fast_succession(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=100)
     for step in range(12):
         checkpoints.save(step, tree(step))
@@ -63,7 +63,7 @@ def test_no_save_is_skipped_however_fast_they_come(tmp_path):
     assert checkpoint_steps(tmp_path) == list(range(12))
 
 
-def test_the_saved_arrays_are_those_of_the_call_though_their_buffers_are_reused(tmp_path):
+def test_saved_arrays_have_the_values_of_the_call_though_buffers_are_reused(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     value = {"x": np.ones(1000)}
     checkpoints.save(1, value)
@@ -72,7 +72,7 @@ def test_the_saved_arrays_are_those_of_the_call_though_their_buffers_are_reused(
     np.testing.assert_array_equal(restore(tmp_path, 1, value)["x"], 1)
 
 
-def test_the_last_and_the_best_are_kept(tmp_path):
+def test_the_last_and_the_best_checkpoints_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step in range(1, 7):
         checkpoints.save(step, tree(step), best={2})
@@ -80,7 +80,7 @@ def test_the_last_and_the_best_are_kept(tmp_path):
     assert checkpoint_steps(tmp_path) == [2, 5, 6]
 
 
-def test_every_flipped_byte_is_noticed_and_the_checkpoint_before_is_used(folder):
+def test_a_flipped_bit_in_any_file_is_detected_and_the_previous_step_restored(folder):
     rng = random.Random(0)
     for path in files(folder / "3"):
         content = path.read_bytes()
@@ -99,7 +99,7 @@ def test_every_flipped_byte_is_noticed_and_the_checkpoint_before_is_used(folder)
     assert restore_latest(folder, tree(0))[0] == 3
 
 
-def test_missing_and_truncated_files_are_noticed(folder):
+def test_missing_and_truncated_files_are_detected(folder):
     for path in files(folder / "3"):
         content = path.read_bytes()
         path.unlink()
@@ -111,7 +111,7 @@ def test_missing_and_truncated_files_are_noticed(folder):
     assert restore_latest(folder, tree(0))[0] == 3
 
 
-def test_where_all_are_damaged_nothing_is_started_from_zero(folder):
+def test_if_every_checkpoint_is_damaged_restoring_raises_an_error(folder):
     for step in (1, 2, 3):
         (folder / str(step) / MANIFEST).write_text("{")
     with pytest.raises(UserError, match="every checkpoint is damaged") as error:
@@ -119,19 +119,19 @@ def test_where_all_are_damaged_nothing_is_started_from_zero(folder):
     assert all(str(folder / str(step)) in str(error.value) for step in (1, 2, 3))
 
 
-def test_a_folder_without_a_manifest_does_not_count(folder):
+def test_a_checkpoint_without_a_manifest_is_ignored_and_removed(folder):
     (folder / "3" / MANIFEST).unlink()
     assert restore_latest(folder, tree(0))[0] == 2
     Checkpoints(folder, after=2).close()
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
 
 
-def test_checkpoints_after_the_one_gone_on_from_are_removed(folder):
+def test_checkpoints_after_the_resumed_one_are_removed(folder):
     Checkpoints(folder, after=2).close()
     assert checkpoint_steps(folder) == [1, 2]
 
 
-def test_none_saved_is_none(tmp_path):
+def test_a_missing_folder_of_checkpoints_restores_none(tmp_path):
     assert restore_latest(tmp_path / "absent", tree(0)) is None
 
 
@@ -149,7 +149,7 @@ def test_arrays_of_another_experiment_are_refused(folder, other):
         restore(folder, 3, tree(0) | other)
 
 
-def test_what_is_no_checkpoint_of_orbax_is_refused_though_its_sums_are_right(folder):
+def test_files_that_orbax_cannot_read_are_refused_though_their_sums_are_right(folder):
     refused = 0
     for path in files(folder / "3" / "arrays"):
         before = path.read_bytes()
@@ -170,7 +170,7 @@ def test_a_damaged_manifest_is_a_damaged_checkpoint(folder, manifest):
     assert restore_latest(folder, tree(0), warn=lambda _: None)[0] == 2
 
 
-def test_a_failed_save_is_reported_by_the_next(tmp_path):
+def test_a_failed_save_is_reported_when_it_is_awaited(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     (tmp_path / "checkpoints").rmdir()
     (tmp_path / "checkpoints").write_text("a file where the folder was")
@@ -247,7 +247,7 @@ def contents(folder: pathlib.Path) -> dict[str, object]:
     return found
 
 
-def test_what_others_put_among_checkpoints_stays(folder, tmp_path_factory):
+def test_files_of_others_among_checkpoints_are_not_removed(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(folder / "3", elsewhere / "3")
     (elsewhere / "mine").write_text("mine")
@@ -297,13 +297,13 @@ def test_nothing_is_removed_through_a_link(tmp_path, link):
         checkpoints.save(step, tree(step))
     checkpoints.close()
     assert before.items() <= contents(tmp_path / "real").items()
-    assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [1, 2, 3, 5]  # 4 is this process's own
+    assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [1, 2, 3, 5]  # step 4 was saved by this process
     assert len(warnings) == 1
     assert "symbolic link" in warnings[0]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "copy"])
-def test_what_is_in_the_way_of_a_checkpoint_is_named_before_training(folder, kind):
+def test_a_path_that_blocks_a_checkpoint_is_named_before_training(folder, kind):
     if kind == "file":
         (folder / "4").write_text("mine")
     elif kind == "folder":
@@ -327,13 +327,13 @@ def test_a_copy_under_another_step_is_not_restored_as_that_step(folder):
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "._arrays", ".nfs000000000123abcd", "Thumbs.db", "desktop.ini"])
-def test_files_of_operating_systems_do_no_harm(folder, name):
+def test_files_of_operating_systems_do_not_damage_a_checkpoint(folder, name):
     checkpoints = Checkpoints(folder, keep=4, after=3)
     rename = pathlib.Path.rename
 
     def rename_among_system_files(path: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
         if path.parent == folder:
-            (path / "arrays" / "late").write_text("")  # written by someone else just before the end
+            (path / "arrays" / "late").write_text("")  # another program writes it at the end of the save
         return rename(path, target)
 
     with pytest.MonkeyPatch.context() as patched:
@@ -347,7 +347,7 @@ def test_files_of_operating_systems_do_no_harm(folder, name):
     assert restore_latest(folder, tree(0), warn=pytest.fail)[0] == 4
 
 
-def test_system_files_that_are_there_when_a_checkpoint_is_written_may_vanish(tmp_path, monkeypatch):
+def test_system_files_that_exist_during_a_save_may_be_removed_later(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     save = checkpoints._checkpointer.save
 
@@ -362,7 +362,7 @@ def test_system_files_that_are_there_when_a_checkpoint_is_written_may_vanish(tmp
     assert restore_latest(tmp_path, tree(0), warn=pytest.fail)[0] == 1
 
 
-def test_an_old_checkpoint_that_cannot_be_removed_is_a_warning(folder, monkeypatch):
+def test_an_old_checkpoint_that_cannot_be_removed_causes_a_warning(folder, monkeypatch):
     unlink = pathlib.Path.unlink
 
     def busy(path: pathlib.Path, missing_ok: bool = False) -> None:
@@ -381,7 +381,7 @@ def test_an_old_checkpoint_that_cannot_be_removed_is_a_warning(folder, monkeypat
     assert "busy" in warnings[0]
 
 
-def test_a_named_pipe_in_place_of_a_file_is_damage(folder):
+def test_a_named_pipe_in_place_of_a_file_is_detected_as_damage(folder):
     for path in files(folder / "3"):
         content = path.read_bytes()
         path.unlink()
@@ -391,8 +391,8 @@ def test_a_named_pipe_in_place_of_a_file_is_damage(folder):
         path.write_bytes(content)
 
 
-def test_what_orbax_wrote_after_a_failed_save_was_removed_is_recognised(tmp_path):
-    """On a full disk its threads may still write when the marker is gone already."""
+def test_files_that_orbax_writes_after_a_failed_save_are_recognised(tmp_path):
+    """On a full disk, Orbax's threads may still write after the marker was removed."""
     folder = tmp_path / ".jaxopt-bench-0123456789abcdef.tmp"
     (folder / "arrays.orbax-checkpoint-tmp").mkdir(parents=True)
     assert is_ours(folder)
@@ -401,7 +401,7 @@ def test_what_orbax_wrote_after_a_failed_save_was_removed_is_recognised(tmp_path
 
 
 @pytest.mark.parametrize("moment", ["before Orbax writes", "while Orbax writes", "before the manifest is written"])
-def test_a_save_does_not_create_the_directory_of_a_run_again(tmp_path, monkeypatch, moment):
+def test_a_save_does_not_create_the_directory_of_a_removed_run(tmp_path, monkeypatch, moment):
     run = tmp_path / "run"
     run.mkdir()
     checkpoints = Checkpoints(run / "checkpoints")

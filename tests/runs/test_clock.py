@@ -1,4 +1,4 @@
-"""The stopwatch: compilation apart, laps, and one estimate however fast the steps."""
+"""The clock of training: separate compilation time, laps, and one estimate for steps of any speed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxopt_bench.runs.clock import Clock
 
 
 class Time:
-    """A clock that a test moves."""
+    """A clock that tests advance."""
 
     now = 0.0
 
@@ -30,7 +30,7 @@ def take(clock: Clock, time: Time, steps: int, seconds: float, members: int = 1)
     clock.stop()
 
 
-def test_the_step_that_compiles_counts_in_seconds_and_not_in_speed(time):
+def test_the_step_that_compiles_counts_in_the_seconds_and_not_in_the_speed(time):
     clock = Clock(batch_size=10)
     take(clock, time, 1, 30.0)
     assert clock.lap() == {"seconds": 30.0, "examples_per_second": None}
@@ -45,7 +45,7 @@ def test_a_lap_counts_the_members_that_made_its_steps(time):
     clock.lap()
     take(clock, time, 2, 4.0, members=4)
     take(clock, time, 2, 3.0, members=3)
-    clock.start(2, 1)  # the next slice is under way before the lap is read
+    clock.start(2, 1)  # the next slice starts before the lap is read
     assert clock.lap() == {"seconds": 2.0, "examples_per_second": 20.0}
 
 
@@ -60,7 +60,7 @@ def test_slices_are_one_step_until_steps_are_timed_and_then_about_a_second(time)
     assert clock.slice(50) == 1
 
 
-def test_members_share_the_seconds_and_add_up_in_speed(time):
+def test_seconds_are_divided_among_members_and_speed_is_that_of_all(time):
     clock = Clock(batch_size=10)
     take(clock, time, 1, 30.0)
     clock.lap()
@@ -71,7 +71,7 @@ def test_members_share_the_seconds_and_add_up_in_speed(time):
 
 
 @pytest.mark.parametrize("seconds_per_step", [0.002, 0.3, 20.0])
-def test_the_estimate_comes_once_however_fast_the_steps(time, seconds_per_step):
+def test_the_estimate_is_made_once_for_steps_of_any_speed(time, seconds_per_step):
     clock, estimates = Clock(batch_size=10), 0
     take(clock, time, 1, 30.0)
     for _ in range(100):

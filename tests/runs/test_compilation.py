@@ -1,4 +1,4 @@
-"""The cache of compiled programs: on by default, never against what was asked for."""
+"""The cache of compiled programs: on by default, and never against the user's settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_by_default_it_lies_in_the_users_cache_and_is_written(tmp_path):
+def test_by_default_programs_are_cached_in_the_users_cache_folder(tmp_path):
     found = cache_dir(XDG_CACHE_HOME=str(tmp_path))
     assert found is not None
     assert pathlib.Path(found).parent == tmp_path / "jaxopt_bench"
@@ -44,11 +44,11 @@ def test_by_default_it_lies_in_the_users_cache_and_is_written(tmp_path):
     ("variables", "expected"),
     [({"JAX_COMPILATION_CACHE_DIR": "/elsewhere"}, "/elsewhere"), ({"JAXOPT_BENCH_CACHE_DIR": ""}, None)],
 )
-def test_what_was_set_up_or_switched_off_stays_so(variables, expected):
+def test_a_cache_that_was_configured_or_switched_off_is_not_changed(variables, expected):
     assert cache_dir(**variables) == expected
 
 
-def test_another_folder_can_be_named(tmp_path):
+def test_another_folder_can_be_chosen(tmp_path):
     found = cache_dir(JAXOPT_BENCH_CACHE_DIR=str(tmp_path))
     assert found is not None
     assert pathlib.Path(found).parent == tmp_path
@@ -57,7 +57,7 @@ def test_another_folder_can_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("variable", "value"), [("JAXOPT_BENCH_CACHE_DIR", "FILE"), ("XDG_CACHE_HOME", "/sys"), ("HOME", "/proc/nothing")]
 )
-def test_a_folder_that_cannot_be_written_is_warned_of_once_and_does_not_stop(variable, value, tmp_path):
+def test_a_folder_that_cannot_be_written_causes_one_warning_and_no_error(variable, value, tmp_path):
     (tmp_path / "file").touch()
     variables = {"XDG_CACHE_HOME": "", variable: value.replace("FILE", str(tmp_path / "file"))}
     done = run(PROGRAM.replace("range(50)", "range(2)"), **variables)

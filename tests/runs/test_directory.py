@@ -1,4 +1,4 @@
-"""Run directories: which one a command continues, files written whole or not at all, one process at a time."""
+"""Run directories: the choice of the directory, atomic writes, damaged files, and locks for one process at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_directory_is_named_by_name_and_digest(tiny, tmp_path):
     assert choose_directory(other, tmp_path).name != tiny.digest
 
 
-def test_fresh_runs_are_numbered_and_the_last_is_continued(tiny, tmp_path):
+def test_fresh_runs_are_numbered_and_the_last_one_is_resumed(tiny, tmp_path):
     for expected in ("", ".2", ".3"):
         directory = choose_directory(tiny, tmp_path, fresh=True)
         assert directory.name == tiny.digest + expected
@@ -51,7 +51,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["value.json"]
 
 
-def test_every_text_comes_back(tmp_path):
+def test_any_text_is_read_back_unchanged(tmp_path):
     text = "\N{SNOWMAN} \N{GRINNING FACE} \\ud800 \\u001b \\\\u0000"
     write_json(tmp_path / "value.json", {text: text})
     assert read_json(tmp_path / "value.json") == {text: text}
@@ -94,7 +94,7 @@ def test_only_a_regular_file_is_read(tmp_path, kind):
         read_json(tmp_path / "config.json")
 
 
-def test_files_and_folders_of_others_are_neither_continued_nor_overwritten(tiny, tmp_path):
+def test_files_and_folders_of_others_are_neither_resumed_nor_overwritten(tiny, tmp_path):
     first = choose_directory(tiny, tmp_path)
     first.mkdir(parents=True)
     first.with_name(f"{first.name}.7").write_text("a file")
@@ -104,7 +104,7 @@ def test_files_and_folders_of_others_are_neither_continued_nor_overwritten(tiny,
     assert choose_directory(tiny, tmp_path, fresh=True).name == f"{tiny.digest}.2024"
 
 
-def test_a_second_process_is_refused_and_told_who_holds_the_run(tmp_path):
+def test_a_second_process_is_refused_and_the_error_names_the_first_one(tmp_path):
     script = "import sys, pathlib; from jaxopt_bench.runs.directory import locked\n"
     script += "with locked(pathlib.Path(sys.argv[1])): pass"
     with locked(tmp_path):
@@ -124,7 +124,7 @@ with locked(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_waiting_for_a_suspended_process_is_said(tmp_path, monkeypatch):
+def test_waiting_for_a_suspended_process_causes_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(directory, "WARN_AFTER", 0.2)
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
@@ -138,7 +138,7 @@ def test_waiting_for_a_suspended_process_is_said(tmp_path, monkeypatch):
     assert "kill -CONT" in str(warning.message)
 
 
-def test_a_short_wait_is_not_mentioned(tmp_path, recwarn):
+def test_a_short_wait_causes_no_warning(tmp_path, recwarn):
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
@@ -149,7 +149,7 @@ def test_a_short_wait_is_not_mentioned(tmp_path, recwarn):
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "pipe", "folder"])
-def test_a_lock_that_others_made_is_left_alone(tmp_path, kind):
+def test_a_lock_file_of_another_program_is_not_changed(tmp_path, kind):
     lock, target = tmp_path / "run" / "lock", tmp_path / "target"
     lock.parent.mkdir()
     target.write_text("ssh-ed25519 AAAA")

@@ -1,4 +1,4 @@
-"""`evaluation.npz`: it says of each example what the final metrics say of all, and is whole or not there."""
+"""`evaluation.npz`: its results of single examples agree with the final metrics, and it is complete or absent."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def options(digits_dir) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def done(tiny, tmp_path_factory, options) -> Run:
-    """Returns a run that has an evaluation; tests that change it copy it."""
+    """Returns a run with an evaluation. Tests that change its files copy it first."""
     return train(tiny, Options(runs_dir=tmp_path_factory.mktemp("done"), **options))
 
 
 @pytest.fixture(scope="module")
 def without(tiny, tmp_path_factory, options) -> Run:
-    """Returns the same run without one."""
+    """Returns the same run without an evaluation."""
     return train(tiny, Options(runs_dir=tmp_path_factory.mktemp("without"), **{**options, "recording": PLAIN}))
 
 
@@ -66,7 +66,7 @@ def bytes_of(run: Run) -> bytes:
 
 
 def assert_final_metrics(run: Run) -> None:
-    """Asserts that the file's logits and statistics have the final losses and accuracies, by SciPy in float64."""
+    """Asserts that the file's logits and statistics give the final losses and accuracies (SciPy in float64)."""
     assert run.summary is not None
     with np.load(run.path / EVALUATION, allow_pickle=False) as found:
         for split in ("validation", "test"):
@@ -78,21 +78,19 @@ def assert_final_metrics(run: Run) -> None:
                 assert values.mean() == pytest.approx(run.summary["final"][f"{split}_{name}"], rel=1e-5)
 
 
-def test_the_logits_are_those_of_the_final_metrics(done, options):
+def test_the_logits_agree_with_the_final_metrics(done, options):
     dataset = data.load("digits", options["data_dir"])
     _, validation = data.train_validation(dataset.split("train"), 0.1)
     assert validation is not None
     found = evaluation_of(done)
     outputs = {name: split.outputs for name, split in found.splits.items()}
-    np.testing.assert_array_equal(outputs["validation"]["labels"], validation.labels)  # 144: one batch, padded
-    np.testing.assert_array_equal(outputs["test"]["labels"], dataset.split("test").labels)  # 360: one and a part
+    np.testing.assert_array_equal(outputs["validation"]["labels"], validation.labels)  # one padded batch of 144
+    np.testing.assert_array_equal(outputs["test"]["labels"], dataset.split("test").labels)  # batches of 256, 104
     assert_final_metrics(done)
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-def test_averaged_parameters_and_the_statistics_of_their_own_are_those_of_the_final_metrics(
-    dtype, tiny, tmp_path, options, normed
-):
+def test_averaged_parameters_and_their_batch_statistics_give_the_final_metrics(dtype, tiny, tmp_path, options, normed):
     optimizer = SGD(learning_rate=0.05, ema_decay=0.9)
     experiment = changed(tiny, epochs=1, model=normed, optimizer=optimizer, dtype=dtype)
     run = train(experiment, Options(runs_dir=tmp_path, **options))
@@ -102,7 +100,7 @@ def test_averaged_parameters_and_the_statistics_of_their_own_are_those_of_the_fi
     assert bytes_of(train(experiment, Options(runs_dir=tmp_path, **options))) == before  # from the last checkpoint
 
 
-def test_the_views_are_of_the_split_that_they_are_recorded_with(done, options):
+def test_views_show_the_split_for_which_they_are_recorded(done, options):
     for name, split in evaluation_of(done).splits.items():
         matrix, worst = split.views
         assert isinstance(matrix, Matrix)
@@ -124,7 +122,7 @@ def test_the_views_are_of_the_split_that_they_are_recorded_with(done, options):
         ({"validation_fraction": 0.0, "evaluate_test": False}, ["train_clean"], True, 32),
     ],
 )
-def test_only_evaluated_splits_are_opened_and_the_batch_is_one_of_training_images(
+def test_only_evaluated_splits_are_read_and_the_batch_has_training_images(
     change, splits, flip, shown, tiny, tmp_path, options, monkeypatch
 ):
     opened = []
@@ -149,7 +147,7 @@ def test_only_evaluated_splits_are_opened_and_the_batch_is_one_of_training_image
     assert bool((~kept).any()) == flip
 
 
-def test_asking_for_it_changes_nothing_else(done, without):
+def test_recording_an_evaluation_changes_no_other_result(done, without):
     assert_same(done, without)
     assert done.path.name == without.path.name
     for name in ("status", "final", "best", "steps", "digest"):
@@ -158,7 +156,7 @@ def test_asking_for_it_changes_nothing_else(done, without):
     assert load_evaluation(without.path) is None
 
 
-def test_a_run_killed_while_it_is_written_has_none_and_completes_later(done, tiny, tmp_path, options, monkeypatch):
+def test_a_run_killed_while_writing_an_evaluation_has_none_until_resumed(done, tiny, tmp_path, options, monkeypatch):
     run = copied(done, tmp_path)
     (run.path / "summary.json").unlink()
 
@@ -174,7 +172,7 @@ def test_a_run_killed_while_it_is_written_has_none_and_completes_later(done, tin
     assert bytes_of(train(tiny, Options(runs_dir=tmp_path, **options))) == bytes_of(done)
 
 
-def test_a_run_that_goes_on_keeps_none_from_before(done, tiny, tmp_path, options):
+def test_a_resumed_run_does_not_keep_an_earlier_evaluation(done, tiny, tmp_path, options):
     run = copied(done, tmp_path)
     (run.path / "summary.json").unlink()
     again = train(tiny, Options(runs_dir=tmp_path, **{**options, "recording": PLAIN}))
@@ -182,17 +180,17 @@ def test_a_run_that_goes_on_keeps_none_from_before(done, tiny, tmp_path, options
     assert load_evaluation(run.path) is None
 
 
-def test_a_run_that_is_resumed_has_that_of_one_that_was_never_stopped(done, tiny, tmp_path, options):
+def test_a_resumed_run_has_the_same_evaluation_as_an_uninterrupted_run(done, tiny, tmp_path, options):
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(25)}))
     assert bytes_of(train(tiny, Options(runs_dir=tmp_path, **options))) == bytes_of(done)
 
 
-def test_a_run_that_finished_without_it_gets_it_from_its_last_checkpoint(done, without, tiny, tmp_path, options):
+def test_a_run_finished_without_evaluation_gets_it_from_its_last_checkpoint(done, without, tiny, tmp_path, options):
     run = copied(without, tmp_path)
     files = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
     said = Said()
-    for _ in range(2):  # the second time it is there
+    for _ in range(2):  # the second time, the file exists
         train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": said}))
     earlier = "finished earlier; fresh=True, or --fresh, trains it again"
     assert said.messages == [earlier, "evaluation.npz is written from the last checkpoint", earlier]
@@ -201,13 +199,13 @@ def test_a_run_that_finished_without_it_gets_it_from_its_last_checkpoint(done, w
 
 
 @pytest.mark.parametrize("damage", ["gone", "earlier", "changed"])
-def test_without_the_last_checkpoint_it_is_refused_and_nothing_lost(damage, without, tiny, tmp_path, options):
+def test_without_the_last_checkpoint_an_evaluation_is_refused_without_loss(damage, without, tiny, tmp_path, options):
     run = copied(without, tmp_path)
     last = run.path / "checkpoints" / "40"
     match damage:
         case "gone":
             shutil.rmtree(run.path / "checkpoints")
-        case "earlier":  # that of the first epoch is still there
+        case "earlier":  # the checkpoint of the first epoch remains
             shutil.rmtree(last)
         case "changed":
             next(path for path in (last / "arrays").rglob("*") if path.is_file()).write_text("")
@@ -224,19 +222,19 @@ def test_without_the_last_checkpoint_it_is_refused_and_nothing_lost(damage, with
 @pytest.mark.parametrize(
     "code_path", [IN_TURN, pytest.param(TOGETHER, marks=pytest.mark.slow)], ids=["in turn", "together"]
 )
-def test_each_member_of_a_population_has_its_own(code_path, done, tiny, tmp_path, options):
+def test_each_member_of_a_population_has_its_own_evaluation(code_path, done, tiny, tmp_path, options):
     options = {**options, "code_path": code_path}
     experiments = [tiny, dataclasses.replace(tiny, optimizer=AdamW(learning_rate=5e-2))]
     runs = train_population(experiments, Options(runs_dir=tmp_path, **options))
     for run in runs:
         assert_final_metrics(run)
     assert not np.allclose(*(evaluation_of(run).splits["test"].outputs["logits"] for run in runs), atol=0.1)
-    if code_path == IN_TURN:  # where a member is its single run to the bit
+    if code_path == IN_TURN:  # members equal their single runs to the bit
         assert bytes_of(runs[0]) == bytes_of(done)
     before = [bytes_of(run) for run in runs]
     for run in runs:
         (run.path / EVALUATION).unlink()
-    train_population(experiments, Options(runs_dir=tmp_path, **options))  # from their last checkpoint
+    train_population(experiments, Options(runs_dir=tmp_path, **options))  # from their last checkpoints
     assert [bytes_of(run) for run in runs] == before
 
 
@@ -248,20 +246,20 @@ def test_a_finished_run_without_checkpoint_is_refused_before_others_are_trained(
     assert not (tmp_path / "tiny" / other.digest).exists()
 
 
-def test_a_run_that_diverges_has_none(tiny, tmp_path, options):
+def test_a_run_that_diverges_has_no_evaluation(tiny, tmp_path, options):
     wild = dataclasses.replace(tiny, optimizer=AdamW(learning_rate=1e30))
     first, second = train_population([tiny, wild], Options(runs_dir=tmp_path, **options))
     assert second.summary is not None
     assert second.summary["status"] == "diverged"
     assert_final_metrics(first)
-    for _ in range(2):  # nor does it get one where it has finished
+    for _ in range(2):  # a finished run that diverged does not get one later
         assert load_evaluation(second.path) is None
         assert train(wild, Options(runs_dir=tmp_path, **options)).summary == second.summary
 
 
 @pytest.fixture
 def springs(monkeypatch) -> Experiment:
-    """Returns an experiment on a problem without images, labels and accuracy, which has a name while the test lasts."""
+    """Returns an experiment on a problem without images, labels and accuracy, which is registered during the test."""
     monkeypatch.setitem(PROBLEMS, "springs", Springs())
     return Experiment(
         name="springs", workload=Workload(problem=Springs(), epochs=2, batch_size=32), optimizer=SGD(learning_rate=0.3)
@@ -280,7 +278,7 @@ def test_any_problem_has_its_statistics_outputs_and_views_recorded(splits, recor
         assert split.statistics.keys() == {"loss", "squares"}
         error = np.sqrt(split.statistics["squares"].astype(np.float64).mean())
         assert error == pytest.approx(run.summary["final"][f"{name}_rms_error"], rel=1e-5)
-        assert split.outputs["force"].dtype == np.float32  # NumPy's files have no bfloat16
+        assert split.outputs["force"].dtype == np.float32  # NumPy's files do not support bfloat16
         assert split.outputs["pairs"].shape == (recorded[name], 2)
         assert list(map(type, split.views)) == [Matrix, Points, Lines, Images, Texts]
         points = split.views[1]
@@ -289,7 +287,7 @@ def test_any_problem_has_its_statistics_outputs_and_views_recorded(splits, recor
     np.testing.assert_allclose(view.y, 1.01 * view.x, rtol=1e-5)
 
 
-def test_a_problem_without_views_has_none(springs, tmp_path, options):
+def test_the_evaluation_of_a_problem_without_views_has_no_views(springs, tmp_path, options):
     found = evaluation_of(train(changed(springs, views="none"), Options(runs_dir=tmp_path, **options)))
     assert found.training_views == found.splits["test"].views == ()
 
@@ -301,7 +299,7 @@ def test_a_problem_without_views_has_none(springs, tmp_path, options):
         ("failing", "`views` failed. KeyError: 'colour'. The training is complete. .* without --evaluation keeps it"),
     ],
 )
-def test_views_that_fail_lose_nothing(views, message, springs, tmp_path, options):
+def test_a_run_whose_views_fail_can_complete_without_an_evaluation(views, message, springs, tmp_path, options):
     experiment = changed(springs, views=views)
     with pytest.raises(UserError, match=message):
         train(experiment, Options(runs_dir=tmp_path, **options))
@@ -318,7 +316,7 @@ def test_views_that_fail_lose_nothing(views, message, springs, tmp_path, options
         (lambda params, batch: batch["energy"], "`outputs` failed. KeyError: 'energy'"),
     ],
 )
-def test_outputs_that_belong_to_no_examples_are_named(outputs, message, springs, tmp_path, options, monkeypatch):
+def test_invalid_outputs_of_a_problem_are_named(outputs, message, springs, tmp_path, options, monkeypatch):
     load = Springs.load
     monkeypatch.setattr(Springs, "load", lambda *given: dataclasses.replace(load(*given), outputs=outputs))
     with pytest.raises(UserError, match=message):
@@ -375,7 +373,7 @@ def test_what_is_written_is_read(tmp_path):
         ("class_names", np.array(["cat", "dog"]), "the array 'class_names' is unknown. Expected one of train_clean"),
     ],
 )
-def test_an_array_that_is_not_what_it_should_be_is_named(name, array, message, tmp_path):
+def test_an_invalid_array_is_named(name, array, message, tmp_path):
     arrays = {**SOUND, name: array}
     (tmp_path / EVALUATION).write_bytes(archive(**{k: v for k, v in arrays.items() if v is not None}))
     with pytest.raises(UserError, match=rf"evaluation\.npz is damaged: .*{message}"):
@@ -396,7 +394,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path):
 
 
 @given(st.data())
-def test_a_damaged_file_is_refused_or_read_as_it_was(tmp_path_factory, drawn):
+def test_a_damaged_file_is_refused_or_read_correctly(tmp_path_factory, drawn):
     whole = archive(**SOUND)
     at = drawn.draw(st.integers(0, len(whole) - 1))
     truncated = drawn.draw(st.booleans())
@@ -404,7 +402,7 @@ def test_a_damaged_file_is_refused_or_read_as_it_was(tmp_path_factory, drawn):
     damaged = whole[:at] if truncated else whole[:at] + changed + whole[at + 1 :]
     directory = tmp_path_factory.mktemp("damaged")
     (directory / EVALUATION).write_bytes(damaged)
-    with contextlib.suppress(UserError):  # any other error fails
+    with contextlib.suppress(UserError):  # any other exception fails the test
         found = load_evaluation(directory)
         assert not truncated
         assert found is not None

@@ -1,4 +1,4 @@
-"""TensorBoard's event files hold what metrics.jsonl holds, also after a run was killed."""
+"""TensorBoard's event files have the losses of metrics.jsonl, also after a run was killed."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ train(experiment, Options(reporter=KilledAt(), **options))
 
 
 def scalars(folder: pathlib.Path) -> dict[tuple[str, int], float]:
-    """Returns what TensorBoard shows of event files: values by tag and step, but for those that were purged."""
+    """Returns the values of event files that TensorBoard shows, by tag and step. Purged values are left out."""
     found: dict[tuple[str, int], float] = {}
     for path in sorted(folder.glob("events.*"), key=lambda path: path.stat().st_mtime_ns):
         content = path.read_bytes()
         while content:
-            (length,) = struct.unpack("<Q", content[:8])  # then its checksum, the event, and the event's checksum
+            (length,) = struct.unpack("<Q", content[:8])  # a checksum, the event and its checksum follow
             event = event_pb2.Event.FromString(content[12 : 12 + length])
             content = content[16 + length :]
             if event.session_log.status == event_pb2.SessionLog.START:
@@ -44,7 +44,7 @@ def scalars(folder: pathlib.Path) -> dict[tuple[str, int], float]:
     return found
 
 
-def test_a_killed_run_lacks_no_events_when_it_has_been_resumed(tiny, tmp_path, digits_dir):
+def test_a_killed_run_has_all_events_after_it_was_resumed(tiny, tmp_path, digits_dir):
     options = {"runs_dir": tmp_path, "data_dir": digits_dir, "recording": Recording(log_every=6, checkpoint_every=7)}
     child = subprocess.run([sys.executable, "-c", KILLED], input=pickle.dumps((tiny, options)))
     assert child.returncode == -signal.SIGKILL

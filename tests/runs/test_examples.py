@@ -1,4 +1,4 @@
-"""`test_examples.npz`: it has the result of each test example, and agrees with what the run says of all of them."""
+"""`test_examples.npz` has the result of each test example, and agrees with the run's results on the test split."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_run_records_each_test_example_at_the_last_and_the_best_epoch(tested, 
 
 
 @pytest.mark.parametrize("path", [IN_TURN, SIDE_BY_SIDE], ids=["in-turn", "side-by-side"])
-def test_each_member_of_a_population_has_its_own(tested, options, path):
+def test_each_member_of_a_population_has_its_own_examples(tested, options, path):
     experiments = [dataclasses.replace(tested, seed=seed) for seed in (0, 1, 2)]
     runs = train_population(experiments, dataclasses.replace(options, code_path=path))
     for run in runs:
@@ -54,17 +54,17 @@ def test_each_member_of_a_population_has_its_own(tested, options, path):
     assert (first != second).any()
 
 
-def test_a_test_split_that_is_tracked_is_recorded_too(tested, options):
+def test_examples_of_a_tracked_test_split_are_also_recorded(tested, options):
     assert_each_example(train(dataclasses.replace(tested, track_test=True), options))
 
 
-def test_runs_that_do_not_read_the_test_split_or_are_not_asked_write_none(tested, options):
+def test_without_the_test_split_or_the_option_no_examples_are_written(tested, options):
     plain = dataclasses.replace(options, recording=dataclasses.replace(RECORDED, test_examples=False))
     for run in (train(dataclasses.replace(tested, evaluate_test=False), options), train(tested, plain)):
         assert not (run.path / EXAMPLES).exists()
 
 
-def test_what_is_saved_is_loaded_and_a_later_step_is_added(tmp_path):
+def test_saved_examples_are_loaded_and_a_later_step_is_added(tmp_path):
     accuracy, error = Metric(name="accuracy"), Metric(name="error")
     save_examples(tmp_path, accuracy, 3, {"accuracy": np.array([0, 1, 1], np.float32)})
     save_examples(tmp_path, accuracy, 7, {"accuracy": np.array([0.5, 1, 0], np.float32)})
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_named(tmp_path, arrays):
         load_examples(tmp_path, "accuracy")
 
 
-def test_recorded_results_have_the_examples_and_notice_those_of_another_run(tested, options, tmp_path):
+def test_recorded_results_have_the_examples_and_refuse_those_of_another_run(tested, options, tmp_path):
     run = train(tested, options)
     results = load(run.path)
     step = run.summary["final"]["step"]

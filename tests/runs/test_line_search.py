@@ -1,4 +1,4 @@
-"""Runs with L-BFGS: where the loss is the same in all steps, and nowhere else."""
+"""Runs with L-BFGS, which is accepted only if the loss function is the same in all steps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_evaluations_of_the_loss_are_recorded(tmp_path):
     assert not any("evaluations" in line for line in run.metrics)
 
 
-def test_a_member_of_a_population_is_trained_as_alone(tmp_path):
+def test_a_member_of_a_population_is_trained_like_a_single_run(tmp_path):
     experiment = Experiment(
         workload=Workload(problem=DeepLinear(width=4, examples=10), epochs=2, batch_size=1), optimizer=LBFGS
     )
@@ -71,16 +71,14 @@ def test_a_member_of_a_population_is_trained_as_alone(tmp_path):
         (Classification(model=CNN(dropout=0.0)), r"But batch_size is 64, a part of the training split\. Expected 1293"),
     ],
 )
-def test_it_is_refused_before_anything_is_written_if_the_loss_differs_from_step_to_step(
-    problem, reason, tmp_path, digits_dir
-):
+def test_lbfgs_is_refused_before_any_write_if_the_loss_varies_between_steps(problem, reason, tmp_path, digits_dir):
     experiment = Experiment(workload=Workload(problem=problem, epochs=1, batch_size=64), optimizer=LBFGS)
     with pytest.raises(UserError, match=rf"optimizer lbfgs evaluates the loss several times in a step .*{reason}"):
         train(experiment, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir))
     assert not list(tmp_path.iterdir())
 
 
-def test_it_trains_a_network_on_all_of_its_data(tmp_path, digits_dir):
+def test_lbfgs_trains_a_network_on_its_complete_training_split(tmp_path, digits_dir):
     problem = Autoencoder(encoder=MLP(widths=()), code=4)
     experiment = Experiment(workload=Workload(problem=problem, epochs=8, batch_size=1293), optimizer=LBFGS)
     run = train(experiment, Options(runs_dir=tmp_path, recording=QUIET, data_dir=digits_dir))

@@ -1,4 +1,4 @@
-"""Runs read back: what is damaged or missing is named."""
+"""Reading runs: errors name the files and fields that are damaged or missing."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def trained(tiny, tmp_path_factory, digits_dir):
 
 @pytest.fixture
 def run(trained, tmp_path):
-    """Returns a run of the test's own."""
+    """Returns a copy of the run for one test."""
     return load_run(shutil.copytree(trained, tmp_path / trained.parent.name / trained.name))
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"config\.json does not exist"):
         load_run(tmp_path)
 
@@ -41,7 +41,7 @@ def test_parameters_come_from_the_last_and_the_best_checkpoint(run):
     assert set(again.parameters()) == set(again.parameters("best")) != set()
 
 
-def test_a_run_without_checkpoints_still_shows_its_metrics(run):
+def test_a_run_without_checkpoints_still_has_its_metrics(run):
     shutil.rmtree(run.path / "checkpoints")
     again = load_run(run.path)
     assert again.metrics == run.metrics
@@ -80,9 +80,7 @@ def test_a_damaged_config_names_the_field(run, path, value, message):
         load_run(run.path).parameters()
 
 
-def test_a_member_that_was_copied_without_its_population_can_be_read_and_says_what_is_missing(
-    tiny, tmp_path, digits_dir
-):
+def test_a_member_copied_without_its_population_has_results_but_no_state(tiny, tmp_path, digits_dir):
     experiments = [dataclasses.replace(tiny, seed=seed) for seed in range(2)]
     runs = train_population(
         experiments, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir, recording=Recording(tensorboard=False),

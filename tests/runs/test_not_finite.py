@@ -1,4 +1,4 @@
-"""Runs whose training stays finite while an evaluation does not: a result that is not empty, and never "completed"."""
+"""Runs with finite training whose last evaluation is not finite have diverged; they are never "completed"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jaxopt_bench.runs.signals import Unfinished
 from tests.runs.test_train import QUIET, Killed, KilledAt, Said, assert_same
 from tests.tasks import changed
 
-EPOCH = 20  # steps of `tiny`
+EPOCH = 20  # steps per epoch of `tiny`
 
 
 def mine(learning_rate: float = 0.01) -> optax.GradientTransformation:
@@ -33,7 +33,7 @@ def options(digits_dir) -> dict[str, Any]:
 
 @pytest.fixture
 def broken_at(tiny, monkeypatch):
-    """Returns a function that returns an experiment whose evaluated parameters are NaN after some steps."""
+    """Returns a function that returns an experiment whose evaluated parameters are NaN after the given steps."""
 
     def experiment(*steps: int):
         def evaluated(opt_state: Any, params: Any) -> Any:
@@ -69,20 +69,20 @@ def test_a_run_whose_last_evaluation_is_not_finite_has_diverged(broken_at, tmp_p
     assert all(loss is not None for loss in losses(run, "train_steps"))
     assert summary["best"]["step"] == EPOCH
     assert summary["best"]["validation_loss"] is not None
-    assert losses(run, "test") == []  # nothing of it would be reported
+    assert losses(run, "test") == []  # its results would not be reported
     assert not (run.path / EVALUATION).exists()
     assert [row.diverged for row in rows_by_setting([run], [])] == [1]
     again = train(experiment, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
     assert (again.summary, again.metrics) == (run.summary, run.metrics)
 
 
-def test_a_run_that_is_stopped_where_its_evaluation_is_not_finite_has_diverged(broken_at, tmp_path, options):
+def test_a_run_stopped_at_an_evaluation_that_is_not_finite_has_diverged(broken_at, tmp_path, options):
     summary = summary_of(train(broken_at(EPOCH), Options(runs_dir=tmp_path, until_epoch=1, **options)))
     assert (summary["status"], summary["steps"]) == ("diverged", EPOCH)
     assert summary["reason"] == "the train_clean loss at the end of epoch 1 was not finite"
 
 
-def test_a_run_whose_first_evaluation_alone_is_not_finite_completes(broken_at, tmp_path, options):
+def test_a_run_of_which_only_the_first_evaluation_is_not_finite_completes(broken_at, tmp_path, options):
     run = train(broken_at(EPOCH), Options(runs_dir=tmp_path, **options))
     summary = summary_of(run)
     assert summary["status"] == "completed"
@@ -96,7 +96,7 @@ def test_a_run_whose_first_evaluation_alone_is_not_finite_completes(broken_at, t
 
 @pytest.fixture
 def one_step(tiny):
-    """Returns a function that returns an experiment of one step, by its learning rate."""
+    """Returns a function that returns an experiment of one step with a given learning rate."""
 
     def experiment(learning_rate: float):
         optimizer = AdamW(learning_rate=learning_rate)
@@ -105,12 +105,12 @@ def one_step(tiny):
     return experiment
 
 
-def test_an_update_after_which_the_network_overflows_is_a_divergence(one_step, tmp_path, options):
-    """The step itself is finite, and there is none after it. The other member of the population completes."""
+def test_a_run_whose_network_overflows_after_its_last_update_has_diverged(one_step, tmp_path, options):
+    """The only step is finite, and no other step follows. The other member of the population completes."""
     experiments = [one_step(5e-3), one_step(1e14)]
     runs = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     assert [summary_of(run)["status"] for run in runs] == ["completed", "diverged"]
-    assert losses(runs[1], "train_steps") == losses(runs[0], "train_steps")  # those before the update
+    assert losses(runs[1], "train_steps") == losses(runs[0], "train_steps")  # computed before the update
     assert losses(runs[1], "train_clean") == [None]
     assert [(run.path / EVALUATION).exists() for run in runs] == [True, False]
     alone = train(experiments[1], Options(runs_dir=tmp_path / "alone", **options))
@@ -118,13 +118,13 @@ def test_an_update_after_which_the_network_overflows_is_a_divergence(one_step, t
     assert_same(alone, runs[1])
 
 
-def test_a_population_of_which_no_member_can_be_evaluated_ends(one_step, tmp_path, options):
+def test_a_population_in_which_no_evaluation_is_finite_ends_as_diverged(one_step, tmp_path, options):
     runs = train_population([one_step(1e14), one_step(1e15)], Options(runs_dir=tmp_path, **options))
     assert [summary_of(run)["status"] for run in runs] == ["diverged"] * 2
     assert [row.diverged for row in rows_by_setting(runs, ["optimizer.learning_rate"])] == [1, 1]
 
 
-def test_a_run_that_was_killed_before_its_summary_diverges_as_well(broken_at, tmp_path, options, monkeypatch):
+def test_a_run_killed_before_its_summary_is_also_recorded_as_diverged(broken_at, tmp_path, options, monkeypatch):
     experiment = broken_at(2 * EPOCH)
 
     def killed(*_: Any) -> None:
@@ -141,7 +141,7 @@ def test_a_run_that_was_killed_before_its_summary_diverges_as_well(broken_at, tm
 
 
 def test_a_test_split_whose_loss_is_not_finite_is_a_divergence(tiny, tmp_path, options):
-    """As a run finds it that was killed between this line and its summary."""
+    """The files are those of a run that was killed after the line of the test split and before its summary."""
     run = train(tiny, Options(runs_dir=tmp_path, **{**options, "recording": QUIET}))
     (run.path / "summary.json").unlink()
     lines = [line | ({"loss": None} if line["split"] == "test" else {}) for line in run.metrics]
@@ -153,7 +153,7 @@ def test_a_test_split_whose_loss_is_not_finite_is_a_divergence(tiny, tmp_path, o
     assert not (run.path / EVALUATION).exists()
 
 
-def test_a_signal_before_the_summaries_leaves_what_diverged_as_it_is(one_step, tmp_path, options, monkeypatch):
+def test_a_signal_before_the_summaries_does_not_change_diverged_members(one_step, tmp_path, options, monkeypatch):
     experiments = [one_step(5e-3), one_step(1e14)]
 
     def stopped(*_: Any) -> None:
@@ -169,7 +169,7 @@ def test_a_signal_before_the_summaries_leaves_what_diverged_as_it_is(one_step, t
     assert [summary_of(run)["status"] for run in runs] == ["completed", "diverged"]
 
 
-def test_runs_recorded_before_reasons_were_written_say_at_which_step(tiny, tmp_path, options):
+def test_runs_recorded_without_a_reason_get_it_from_the_diverged_step(tiny, tmp_path, options):
     experiment = dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e15), schedule=Constant())
     run = train(experiment, Options(runs_dir=tmp_path, **{**options, "recording": Recording(tensorboard=False)}))
     summary = summary_of(run)

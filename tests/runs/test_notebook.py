@@ -1,4 +1,4 @@
-"""Training in a Jupyter kernel, as a notebook does it."""
+"""Training in a Jupyter kernel, as in a notebook."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ places = {{"runs_dir": {runs!r}, "data_dir": {data!r}}}
 
 
 class Notebook:
-    """A kernel, and what its cells show."""
+    """A kernel that runs cells."""
 
     def __init__(self, manager: KernelManager, client: BlockingKernelClient):
         self.manager, self.client = manager, client
@@ -37,8 +37,8 @@ class Notebook:
         """Runs a cell, and returns the plain text that it shows and the kernel's reply.
 
         Args:
-          code: the cell.
-          interrupted_at: a text at whose appearance the user interrupts the kernel.
+          code: the source of the cell.
+          interrupted_at: the kernel is interrupted once this text is shown.
         """
         shown = ""
 
@@ -72,7 +72,7 @@ def notebook(request: pytest.FixtureRequest, tmp_path: pathlib.Path, digits_dir:
         manager.shutdown_kernel(now=True)
 
 
-def test_training_shows_its_epochs_and_goes_on_after_an_interrupt(notebook: Notebook) -> None:
+def test_training_shows_its_epochs_and_resumes_after_an_interrupt(notebook: Notebook) -> None:
     shown, reply = notebook.run("run = train(small(2), Options(**places)); print(run.summary['status'])")
     assert reply["status"] == "ok", shown
     for text in ("parameters", "epoch 1/2", "epoch 2/2  train", "completed"):

@@ -1,4 +1,4 @@
-"""Optimizers of users in runs and populations: trained, resumed and swept as those of the table."""
+"""Users' optimizers in runs and populations are trained, resumed and swept like those of the catalog."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def options(digits_dir) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_runs_resume_and_populations_are_their_single_runs(tiny, tmp_path, options):
+def test_runs_resume_and_members_of_populations_equal_single_runs(tiny, tmp_path, options):
     experiments = [dataclasses.replace(tiny, optimizer=imported(mine)(learning_rate=rate)) for rate in (2e-3, 2e-2)]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     for run, experiment in zip(together, experiments, strict=True):
@@ -48,8 +48,8 @@ def test_runs_resume_and_populations_are_their_single_runs(tiny, tmp_path, optio
 
 
 @pytest.mark.parametrize("factory", [mine, picky])
-def test_what_is_trained_is_the_users_function(factory, tiny, tmp_path, options):
-    """Its state has seen gradients, and its numbers are arrays unless it branches on them."""
+def test_the_users_function_is_trained(factory, tiny, tmp_path, options):
+    """Its state has accumulated gradients, and its hyperparameters are arrays unless it branches on them."""
     experiment = dataclasses.replace(tiny, optimizer=imported(factory)(learning_rate=0.02), schedule=Constant())
     run = train(experiment, Options(runs_dir=tmp_path, **options))
     state = run.state()
@@ -60,7 +60,7 @@ def test_what_is_trained_is_the_users_function(factory, tiny, tmp_path, options)
 
 
 def local(learning_rate: float = 0.02) -> optax.GradientTransformation:
-    """Its state's class is made within, and holds a key of another implementation."""
+    """The class of its state is local, and the state has a random key of another implementation."""
 
     class State(NamedTuple):
         momentum: Any
@@ -79,7 +79,7 @@ def local(learning_rate: float = 0.02) -> optax.GradientTransformation:
 
 
 @pytest.mark.slow
-def test_a_state_of_a_local_class_with_a_foreign_key_resumes_and_sweeps_to_the_bit(tiny, tmp_path, options):
+def test_a_local_state_class_with_another_key_type_resumes_and_sweeps_exactly(tiny, tmp_path, options):
     experiments = [dataclasses.replace(tiny, optimizer=imported(local)(learning_rate=rate)) for rate in (0.02, 0.05)]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     with pytest.raises(Killed):
@@ -116,7 +116,7 @@ def of_other_layers(learning_rate=0.01):
         ("of_other_layers", "of_other_layers: it fails for the network's parameters, .*no corresponding transf"),
     ],
 )
-def test_what_fails_for_the_network_alone_is_refused_before_anything_is_written(name, message, tiny, tmp_path, options):
+def test_optimizers_that_fail_only_for_the_network_are_refused_before_any_write(name, message, tiny, tmp_path, options):
     (tmp_path / "late.py").write_text(LATE)
     optimizer = load(f"{tmp_path / 'late.py'}:{name}")()
     with pytest.raises(UserError, match=message):
@@ -124,7 +124,7 @@ def test_what_fails_for_the_network_alone_is_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-def test_how_a_function_is_called_is_said_once_and_recorded(tiny, tmp_path, options, monkeypatch):
+def test_the_form_of_a_function_is_printed_once_and_recorded(tiny, tmp_path, options, monkeypatch):
     monkeypatch.setattr("jaxopt_bench.runs.forms._said", set())
     said = Said()
     for seed in (0, 1):
@@ -161,8 +161,8 @@ EVALUATED = {"halved": lambda state, params: jax.tree.map(lambda p: p / 2, param
 
 
 @pytest.mark.slow
-def test_what_is_evaluated_is_what_the_function_or_its_file_says(tiny, tmp_path, options):
-    """The average of Schedule-Free, wherever it stands in the state, or what EVALUATED makes of the parameters."""
+def test_evaluated_parameters_are_those_of_the_function_or_its_file(tiny, tmp_path, options):
+    """These are Schedule-Free's average, at any place in the state, or the parameters that EVALUATED returns."""
     constant = changed(tiny, schedule=Constant(), epochs=1)
     table = dataclasses.replace(OPTIMIZERS["schedule_free_sgd"], learning_rate=0.5, clip_norm=None)
     theirs = train(dataclasses.replace(constant, optimizer=imported(free)()), Options(runs_dir=tmp_path, **options))
@@ -175,14 +175,14 @@ def test_what_is_evaluated_is_what_the_function_or_its_file_says(tiny, tmp_path,
     assert optimizer.evaluation_parameters(_state(optimizer), {"w": np.ones(3)})["w"].tolist() == [0.5] * 3
 
 
-def test_a_second_average_beside_that_of_schedule_free_is_refused_before_anything_is_written(tiny, tmp_path, options):
+def test_a_second_average_with_schedule_free_is_refused_before_any_write(tiny, tmp_path, options):
     optimizer = imported(free)(ema_decay=0.9)
     with pytest.raises(UserError, match=r":free: ema_decay is 0.9, but its state is that of Schedule-Free"):
         train(dataclasses.replace(tiny, optimizer=optimizer), Options(runs_dir=tmp_path / "runs", **options))
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
 
 
-def test_the_cautious_mask_around_schedule_free_is_refused_before_anything_is_written(tiny, tmp_path, options):
+def test_the_cautious_mask_with_schedule_free_is_refused_before_any_write(tiny, tmp_path, options):
     optimizer = imported(free)(cautious=True)
     with pytest.raises(UserError, match=r":free: cautious is True, but its state is that of Schedule-Free"):
         train(dataclasses.replace(tiny, optimizer=optimizer), Options(runs_dir=tmp_path / "runs", **options))
@@ -194,7 +194,7 @@ def _state(optimizer: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_settings_of_a_function_that_branches_are_programs_of_their_own_and_the_run_says_so(tiny, tmp_path, options):
+def test_a_function_that_branches_needs_a_program_per_setting_and_prints_it(tiny, tmp_path, options):
     experiments = [
         dataclasses.replace(tiny, optimizer=imported(picky)(learning_rate=rate), seed=seed)
         for rate in (2e-3, 2e-2)

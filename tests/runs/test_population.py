@@ -1,4 +1,4 @@
-"""Populations on disk: their members' records are those of single runs, whatever happens on the way."""
+"""Populations on disk: the records of their members equal those of single runs, also after interruptions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same
 from tests.tasks import changed
 
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
-PATH = CodePath("pure", "compiled", "map")  # in which a member is its single run to the bit
+PATH = CodePath("pure", "compiled", "map")  # members equal their single runs to the bit
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def trained_alone(digits_dir, tmp_path_factory) -> Callable[[Experiment], Run]:
 
 @pytest.fixture
 def experiments(tiny):
-    """Four members: two learning rates, two seeds."""
+    """Returns four experiments: two learning rates, two seeds."""
     return [
         dataclasses.replace(tiny, optimizer=AdamW(learning_rate=rate), seed=seed)
         for rate in (2e-3, 2e-2)
@@ -49,7 +49,7 @@ def experiments(tiny):
     ]
 
 
-def test_a_members_record_is_its_single_runs(experiments, tmp_path, options, trained_alone):
+def test_the_record_of_a_member_equals_that_of_its_single_run(experiments, tmp_path, options, trained_alone):
     runs = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     assert [run.experiment for run in runs] == experiments
     for run, experiment in zip(runs, experiments, strict=True):
@@ -92,7 +92,7 @@ def test_a_signal_ends_a_population_with_a_checkpoint(experiments, tmp_path, opt
         assert_same(one, other)
 
 
-def test_a_member_that_diverges_is_recorded_and_the_others_go_on(tiny, tmp_path, options, trained_alone):
+def test_a_member_that_diverges_is_recorded_and_the_others_continue(tiny, tmp_path, options, trained_alone):
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
     wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
     first, second = train_population([calm, wild], Options(runs_dir=tmp_path / "together", **options))
@@ -108,7 +108,7 @@ def test_a_member_that_diverges_is_recorded_and_the_others_go_on(tiny, tmp_path,
     assert alone.summary["diverged_step"] == second.summary["diverged_step"]
 
 
-def test_a_population_of_which_all_diverge_ends(tiny, tmp_path, options):
+def test_a_population_ends_if_all_members_diverge(tiny, tmp_path, options):
     wild = [
         dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e30), schedule=Constant(), seed=seed) for seed in (0, 1)
     ]
@@ -118,7 +118,7 @@ def test_a_population_of_which_all_diverge_ends(tiny, tmp_path, options):
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_at_once_goes_in_even_waves(experiments, tmp_path, options, trained_alone):
+def test_runs_that_do_not_fit_at_once_are_trained_in_waves(experiments, tmp_path, options, trained_alone):
     said = Said()
     runs = train_population(
         experiments[:3], Options(runs_dir=tmp_path / "waves", largest=2, **{**options, "reporter": said})
@@ -130,7 +130,7 @@ def test_what_does_not_fit_at_once_goes_in_even_waves(experiments, tmp_path, opt
 
 
 class Crowded:
-    """Stands for a device whose memory runs out, after some calls, where more than two members are trained."""
+    """Simulates a device that runs out of memory after some calls, if more than two members are trained."""
 
     def __init__(self, patch: pytest.MonkeyPatch, after: int):
         self.advance, self.after, self.calls = Program.advance, after, 0
@@ -145,7 +145,7 @@ class Crowded:
 
 @pytest.mark.parametrize("after", [0, 9])
 @pytest.mark.slow
-def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkpoint(
+def test_a_wave_that_runs_out_of_memory_resumes_at_half_its_size(
     after, experiments, tmp_path, options, monkeypatch, trained_alone
 ):
     said = Said()
@@ -161,7 +161,7 @@ def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkp
         assert_same(run, trained_alone(experiment))
 
 
-def test_a_single_run_that_runs_out_of_memory_says_so(experiments, tmp_path, options, monkeypatch):
+def test_a_single_run_that_runs_out_of_memory_raises_the_error(experiments, tmp_path, options, monkeypatch):
     def crowded(program: Program, *_: Any) -> Any:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
@@ -171,7 +171,7 @@ def test_a_single_run_that_runs_out_of_memory_says_so(experiments, tmp_path, opt
 
 
 @pytest.mark.slow
-def test_finished_runs_are_left_alone_and_begun_ones_go_on_where_they_are(
+def test_finished_runs_are_not_changed_and_unfinished_ones_resume_in_place(
     experiments, tmp_path, options, trained_alone
 ):
     finished = train(experiments[0], Options(runs_dir=tmp_path, **options))
@@ -192,11 +192,11 @@ def test_a_finished_population_is_returned_and_not_trained_again(experiments, tm
 
 
 @pytest.mark.slow
-def test_one_of_an_unfinished_population_continues_alone(experiments, tmp_path, options, trained_alone):
+def test_a_member_of_an_unfinished_population_can_resume_alone(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     alone = train(experiments[1], Options(runs_dir=tmp_path, **options))
-    assert alone.config["environments"][-1]["step"] >= 14  # it did not begin anew
+    assert alone.config["environments"][-1]["step"] >= 14  # it did not start at step 0
     assert alone.checkpoints.folder == alone.path / "checkpoints"
     runs = train_population(experiments, Options(runs_dir=tmp_path, **options))
     assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 3, 3]
@@ -205,7 +205,9 @@ def test_one_of_an_unfinished_population_continues_alone(experiments, tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_smaller_request_leaves_the_rest_of_the_population_as_it_was(experiments, tmp_path, options, trained_alone):
+def test_resuming_some_members_of_a_population_does_not_change_the_others(
+    experiments, tmp_path, options, trained_alone
+):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     others = [tmp_path / "tiny" / experiment.digest for experiment in experiments[:2]]
@@ -230,7 +232,7 @@ def test_each_file_is_read_once_when_a_population_is_resumed(experiments, tmp_pa
     assert reads == {f"tiny/{e.digest}/{name}": 1 for e in experiments for name in files}
 
 
-def test_a_config_that_names_the_states_of_another_run_is_refused(experiments, tmp_path, options):
+def test_a_config_with_the_checkpoints_of_another_run_is_refused(experiments, tmp_path, options):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     paths = [tmp_path / "tiny" / experiment.digest / "config.json" for experiment in experiments[:2]]
@@ -250,7 +252,7 @@ def test_equal_experiments_are_refused_before_anything_is_written(experiments, t
 
 
 @pytest.mark.slow
-def test_what_one_program_cannot_train_is_trained_by_several(experiments, tmp_path, options):
+def test_experiments_that_cannot_share_a_program_are_trained_by_several(experiments, tmp_path, options):
     smoother, shorter = changed(experiments[0], label_smoothing=0.3), changed(experiments[0], validation_fraction=0.2)
     runs = train_population([experiments[0], smoother, experiments[1], shorter], Options(runs_dir=tmp_path, **options))
     assert [run.experiment for run in runs] == [experiments[0], smoother, experiments[1], shorter]
@@ -259,7 +261,7 @@ def test_what_one_program_cannot_train_is_trained_by_several(experiments, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(experiments, tmp_path, options):
+def test_without_a_test_split_a_population_keeps_only_its_last_checkpoints(experiments, tmp_path, options):
     experiments = [changed(e, epochs=4, evaluate_test=False) for e in experiments[:2]]
     run, _ = train_population(experiments, Options(runs_dir=tmp_path, **options))
     folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
@@ -274,7 +276,7 @@ def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(
     [CodePath("pure", "compiled", "vmap"), CodePath()],
     ids=["vmap", "python"],
 )
-def test_members_computed_together_resume_and_diverge_as_those_that_take_turns(path, tiny, tmp_path, options):
+def test_members_computed_together_diverge_separately_and_resume_to_the_bit(path, tiny, tmp_path, options):
     options = {**options, "code_path": path}
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
     experiments = [calm, dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))]
@@ -291,7 +293,7 @@ def test_members_computed_together_resume_and_diverge_as_those_that_take_turns(p
 
 
 @pytest.mark.slow
-def test_fresh_runs_are_found_again_whose_wave_had_not_come_yet(experiments, tmp_path, options):
+def test_fresh_runs_of_a_wave_that_had_not_started_are_found_again(experiments, tmp_path, options):
     train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     with pytest.raises(Killed):
         train_population(
@@ -302,29 +304,29 @@ def test_fresh_runs_are_found_again_whose_wave_had_not_come_yet(experiments, tmp
 
 
 @pytest.mark.slow
-def test_runs_that_someone_removed_are_trained_anew(experiments, tmp_path, options):
+def test_runs_that_were_removed_are_trained_again(experiments, tmp_path, options):
     first = train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     before = [without_timings(run) for run in first]
     for run in first:
-        shutil.rmtree(run.path)  # the population's folder, with its checkpoints, stays
+        shutil.rmtree(run.path)  # the population's folder and its checkpoints remain
     again = train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     assert [without_timings(run) for run in again] == before
 
 
 @pytest.mark.slow
-def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, options, trained_alone):
+def test_a_removed_member_does_not_prevent_the_others_from_resuming(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments[:3], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     shutil.rmtree(tmp_path / "tiny" / experiments[1].digest)
     runs = train_population(experiments[:3], Options(runs_dir=tmp_path, **options))
     assert [run.config["environments"][0]["step"] for run in runs] == [0, 0, 0]
-    assert [run.config["environments"][-1]["members"] for run in runs] == [2, 1, 2]  # the two leave the population
+    assert [run.config["environments"][-1]["members"] for run in runs] == [2, 1, 2]  # the other two leave it
     for run, experiment in zip(runs, experiments[:3], strict=True):
         assert_same(run, trained_alone(experiment))
 
 
 @pytest.mark.slow
-def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(
+def test_an_unfinished_population_is_divided_if_fewer_members_are_allowed(
     experiments, tmp_path, options, trained_alone
 ):
     with pytest.raises(Killed):
@@ -337,9 +339,7 @@ def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(
         assert_same(run, trained_alone(experiment))
 
 
-def test_a_population_that_cannot_even_begin_for_lack_of_memory_begins_as_smaller_ones(
-    experiments, tmp_path, options, monkeypatch
-):
+def test_a_population_without_memory_for_its_start_is_divided(experiments, tmp_path, options, monkeypatch):
     make = restore.initial_states
 
     def crowded(tasks: Any) -> Any:
@@ -353,9 +353,7 @@ def test_a_population_that_cannot_even_begin_for_lack_of_memory_begins_as_smalle
 
 
 @pytest.mark.slow
-def test_members_that_diverged_before_memory_ran_out_are_not_divided(
-    tiny, tmp_path, options, monkeypatch, trained_alone
-):
+def test_diverged_members_do_not_move_if_memory_runs_out_later(tiny, tmp_path, options, monkeypatch, trained_alone):
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
     wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
     experiments = [wild, calm, dataclasses.replace(calm, seed=1)]
@@ -369,20 +367,20 @@ def test_members_that_diverged_before_memory_ran_out_are_not_divided(
 
 
 @pytest.mark.slow
-def test_a_signal_in_the_last_steps_of_a_wave_is_heeded_before_the_next(experiments, tmp_path, options):
+def test_a_signal_in_the_last_steps_of_a_wave_stops_before_the_next_wave(experiments, tmp_path, options):
     stopped = {**options, "reporter": StoppedAt(40)}
     with pytest.raises(Interrupted):
         train_population(experiments[:2], Options(runs_dir=tmp_path, largest=1, **stopped))
     first, second = (tmp_path / "tiny" / experiment.digest for experiment in experiments[:2])
     summary = read_json(first / "summary.json")
-    assert (summary["status"], summary["steps"]) == ("interrupted", 40)  # only its test is left
+    assert (summary["status"], summary["steps"]) == ("interrupted", 40)  # only its test evaluation is missing
     assert not (second / "config.json").exists()
     runs = train_population(experiments[:2], Options(runs_dir=tmp_path, largest=1, **options))
     assert [run.summary and run.summary["status"] for run in runs] == ["completed"] * 2
 
 
 @pytest.mark.slow
-def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):
+def test_each_member_has_its_own_event_files(experiments, tmp_path, options):
     recording = dataclasses.replace(QUIET, tensorboard=True)
     short = [changed(experiment, epochs=1) for experiment in experiments[:2]]
     for run in train_population(short, Options(runs_dir=tmp_path, **{**options, "recording": recording})):
@@ -390,7 +388,7 @@ def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):
 
 
 @pytest.mark.slow
-def test_a_member_that_was_copied_without_its_population_says_so(experiments, tmp_path, options):
+def test_a_member_copied_without_its_population_cannot_be_resumed(experiments, tmp_path, options):
     with pytest.raises(Interrupted):
         train_population(experiments[:2], Options(runs_dir=tmp_path / "runs", **{**options, "reporter": StoppedAt(10)}))
     name = experiments[0].digest
@@ -401,8 +399,8 @@ def test_a_member_that_was_copied_without_its_population_says_so(experiments, tm
 
 
 @pytest.mark.slow
-def test_checkpoints_that_removed_runs_left_behind_are_not_used(experiments, tmp_path, options, trained_alone):
-    """Two runs leave their population for a folder that still has checkpoints of earlier runs, which were removed."""
+def test_checkpoints_of_removed_runs_are_not_used(experiments, tmp_path, options, trained_alone):
+    """Two runs move from their population to a folder that still has checkpoints of earlier, removed runs."""
     killed = {**options, "reporter": KilledAt(20)}
     for _ in range(2):
         with pytest.raises(Killed):
@@ -415,7 +413,7 @@ def test_checkpoints_that_removed_runs_left_behind_are_not_used(experiments, tmp
         assert without_timings(run) == without_timings(single)
 
 
-def test_a_run_that_lost_its_config_continues_from_its_checkpoint(experiments, tmp_path, options, trained_alone):
+def test_a_run_without_its_config_resumes_from_its_checkpoint(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train(experiments[0], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     (tmp_path / "tiny" / experiments[0].digest / "config.json").unlink()
@@ -425,9 +423,7 @@ def test_a_run_that_lost_its_config_continues_from_its_checkpoint(experiments, t
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_does_not_keep_a_run_from_leaving_its_population(
-    experiments, tmp_path, options, trained_alone
-):
+def test_a_run_can_leave_its_population_despite_a_damaged_checkpoint(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"

@@ -1,4 +1,4 @@
-"""Two processes that train together, as a person starts them: what they write, and what becomes of one's end."""
+"""Two processes that train together, started from the command line: their files and messages, and their failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs.processes import decoded, encoded
 from tests.runs.test_train import assert_same, without_timings
 
-pytestmark = pytest.mark.long  # processes are started, and waited for
+pytestmark = pytest.mark.long  # the tests start processes and wait for them
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = ["--model.channels", "4", "--model.dense", "8", "--batch-size", "64", "--log-every", "9"]
 Ended = list[tuple[int, str, str]]
@@ -38,13 +38,13 @@ def started(
     own: Sequence[Sequence[str]] = ((), ()),
     temporary: pathlib.Path | None = None,
 ) -> list[subprocess.Popen[str]]:
-    """Starts a command in a process for each number of devices, which has so many, and words of its own.
+    """Starts a command in several processes, and returns the processes.
 
     Args:
-      words: of the command.
-      devices: how many each process has.
-      own: the last words of each.
-      temporary: the folder of temporary files; that of this process if None.
+      words: the words of the command.
+      devices: the number of devices of each process.
+      own: additional words for each process.
+      temporary: the folder for temporary files; that of this process if None.
     """
     processes = len(devices)
     environment = {**os.environ, "JAXOPT_BENCH_LAYERS": "pure", "PYTHONUNBUFFERED": "1"}
@@ -65,7 +65,7 @@ def started(
 
 
 def ended(children: Sequence[subprocess.Popen[str]]) -> Ended:
-    """Returns the exit code of each, and what it printed."""
+    """Waits for processes, and returns the exit code, the standard output and the standard error of each."""
     try:
         said = [child.communicate(timeout=240) for child in children]
     finally:
@@ -75,14 +75,14 @@ def ended(children: Sequence[subprocess.Popen[str]]) -> Ended:
 
 
 def all_well(children: Sequence[subprocess.Popen[str]]) -> Ended:
-    """Returns what `ended` does, where all have completed."""
+    """Waits for processes, asserts that all have succeeded, and returns the result of `ended`."""
     outcomes = ended(children)
     assert [code for code, _, _ in outcomes] == [0] * len(children), outcomes
     return outcomes
 
 
 def wait_for_lines(folder: pathlib.Path, count: int) -> None:
-    """Returns once a run below the folder has written so many lines of metrics."""
+    """Waits until a run below the folder has written this number of lines of metrics."""
     deadline = time.monotonic() + 120
     while not any(path.read_text().count("\n") >= count for path in folder.glob("*/*/metrics.jsonl")):
         assert time.monotonic() < deadline
@@ -90,12 +90,12 @@ def wait_for_lines(folder: pathlib.Path, count: int) -> None:
 
 
 def runs(folder: pathlib.Path) -> list[Run]:
-    """Returns the runs below a folder, by their names."""
+    """Returns the runs below a folder, sorted by their paths."""
     return [load_run(path.parent) for path in sorted(folder.rglob("config.json"))]
 
 
 def assert_near(one: Run, other: Run) -> None:
-    """Asserts that two runs measured the same but for rounding, as sums over several devices do it."""
+    """Asserts that two runs have the same metrics up to rounding: sums over several devices round differently."""
     assert one.config["digest"] == other.config["digest"]
     assert len(one.metrics) == len(other.metrics)
     for ours, theirs in zip(without_timings(one), without_timings(other), strict=True):
@@ -111,8 +111,8 @@ def words(digits_dir: pathlib.Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path: pathlib.Path) -> None:
-    """One process writes, all stop where one is asked to, and all go on from there."""
+def test_a_batch_is_divided_among_the_devices_of_all_processes(words: list[str], tmp_path: pathlib.Path) -> None:
+    """Only one process writes. If one process gets a signal, both stop at the same step, and they resume from it."""
     run = ["run", "digits_cnn_adamw", "--epochs", "6", *SMALL, *words, "--evaluation"]
     all_well(started([*run, "--out", str(tmp_path / "one")], devices=[2]))
     together = [*run, "--devices", "4", "--out"]
@@ -141,10 +141,10 @@ def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path:
     assert_same(load_run(stopped.path), whole)
 
 
-def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_than_since_the_last_checkpoint(
+def test_members_are_divided_and_a_killed_process_costs_only_the_last_steps(
     words: list[str], tmp_path: pathlib.Path
 ) -> None:
-    """Two of the members diverge, so that what is checkpointed is not a number in parts."""
+    """Two of the members diverge, so that parts of the checkpoints are not finite."""
     sweep = ["sweep", "digits_cnn_sgd", "--optimizer.learning-rate", "1e-2..1e18:2", "--seeds", "2", *words]
     sweep += ["--epochs", "4", *SMALL, "--checkpoint-seconds", "0", "--evaluate-test", "--out"]
     all_well(started([*sweep, str(tmp_path / "one"), "--devices", "4"], devices=[4]))
@@ -162,13 +162,13 @@ def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_th
         jax.tree.map(np.testing.assert_array_equal, one.state(), other.state())
         sound = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(other.state()))
         assert sound == (other.summary["status"] == "completed")
-        assert_near(one, other)  # the test split at the best epoch is divided among all: its mean is rounded otherwise
+        assert_near(one, other)  # the best epoch's test split is divided among all devices, and rounds differently
 
 
 @pytest.mark.slow
-def test_a_study_of_two_processes_selects_as_one_does(words: list[str], tmp_path: pathlib.Path) -> None:
+def test_a_study_of_two_processes_selects_the_same_trials_as_one(words: list[str], tmp_path: pathlib.Path) -> None:
     study = ["compare", "digits", "--optimizers", "sgd", "--trials", "2", "--seeds", "2", "--epochs", "1", *words[:2]]
-    study += ["--space", "sgd.learning_rate=1e-3..1e-1"]  # larger ones amplify rounding, which differs
+    study += ["--space", "sgd.learning_rate=1e-3..1e-1"]  # larger ones amplify differences in rounding
     all_well(started([*study, "--out", str(tmp_path / "one")], devices=[2]))
     (_, shown, _), (_, silent, _) = all_well(started([*study, "--out", str(tmp_path / "two"), "--devices", "4"]))
     assert "test accuracy" in shown
@@ -182,7 +182,7 @@ def test_a_study_of_two_processes_selects_as_one_does(words: list[str], tmp_path
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib.Path) -> None:
+def test_inconsistent_options_are_refused_by_all_processes(words: list[str], tmp_path: pathlib.Path) -> None:
     run = ["run", "digits_cnn_adamw", *words, "--out", str(tmp_path / "runs")]
     for code, _, errors in ended(started([*run, "--devices", "3"])):
         assert code == 1
@@ -216,7 +216,7 @@ def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib
         ),
     ],
 )
-def test_flags_that_name_no_process_are_refused(flags: list[str], message: str, tmp_path: pathlib.Path) -> None:
+def test_invalid_process_flags_are_refused(flags: list[str], message: str, tmp_path: pathlib.Path) -> None:
     (child,) = started(["run", "digits_cnn_adamw", "--out", str(tmp_path), *flags], devices=[2])
     ((code, _, errors),) = ended([child])
     assert code == 1
@@ -224,7 +224,7 @@ def test_flags_that_name_no_process_are_refused(flags: list[str], message: str, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_port_that_another_program_has_is_refused(tmp_path: pathlib.Path) -> None:
+def test_a_port_that_another_program_uses_is_refused(tmp_path: pathlib.Path) -> None:
     with socket.create_server(("", 0)) as taken:
         coordinator = f"localhost:{taken.getsockname()[1]}"
         flags = ["--process", "0/2", "--coordinator", coordinator, "--out", str(tmp_path)]
@@ -235,14 +235,14 @@ def test_a_port_that_another_program_has_is_refused(tmp_path: pathlib.Path) -> N
 
 @pytest.mark.slow
 def test_an_address_of_another_machine_is_refused(tmp_path: pathlib.Path) -> None:
-    flags = ["--process", "0/2", "--coordinator", "192.0.2.1:4321", "--out", str(tmp_path)]  # of documentation
+    flags = ["--process", "0/2", "--coordinator", "192.0.2.1:4321", "--out", str(tmp_path)]  # for documentation
     ((code, _, errors),) = ended(started(["run", "digits_cnn_adamw", *flags], devices=[2]))
     assert code == 1
     assert "process 0 cannot listen at 192.0.2.1:4321" in errors
     assert "JAX_COORDINATOR_BIND_ADDRESS" in errors
 
 
-def test_different_numbers_of_processes_are_refused_by_all(words: list[str], tmp_path: pathlib.Path) -> None:
+def test_different_numbers_of_processes_are_refused_by_all_processes(words: list[str], tmp_path: pathlib.Path) -> None:
     run = ["run", "digits_cnn_adamw", *words, "--out", str(tmp_path / "runs")]
     for code, _, errors in ended(started(run, own=([], ["--process", "1/3"]))):
         assert code == 1
@@ -254,8 +254,8 @@ def test_different_numbers_of_processes_are_refused_by_all(words: list[str], tmp
 
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.slow
-def test_whoever_is_left_alone_says_how_to_continue(victim: int, words: list[str], tmp_path: pathlib.Path) -> None:
-    """Killed once when both have met, and once during training; the next start removes the folder left behind."""
+def test_the_remaining_process_prints_how_to_resume(victim: int, words: list[str], tmp_path: pathlib.Path) -> None:
+    """Kills one process after both have connected, then during training. The next start removes leftover folders."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     run = ["run", "digits_cnn_adamw", "--epochs", "1000", *SMALL, *words, "--devices", "4", "--out", str(tmp_path)]
@@ -278,7 +278,7 @@ def test_whoever_is_left_alone_says_how_to_continue(victim: int, words: list[str
 
 
 @pytest.mark.slow
-def test_the_first_process_listens_at_the_coordinators_address_alone(tmp_path: pathlib.Path) -> None:
+def test_the_first_process_listens_only_at_the_coordinators_address(tmp_path: pathlib.Path) -> None:
     (child, _) = started(["run", "digits_cnn_adamw", "--out", str(tmp_path)])
     listening: list[str] = []
     deadline = time.monotonic() + 60
@@ -301,7 +301,7 @@ def test_the_first_process_listens_at_the_coordinators_address_alone(tmp_path: p
         [np.asarray(jax.numpy.ones(3, jax.numpy.bfloat16)), np.array([True]), np.array(2**63 - 1)],
     ],
 )
-def test_what_processes_exchange_arrives_as_it_was(value: Any) -> None:
+def test_values_that_processes_exchange_arrive_unchanged(value: Any) -> None:
     found = decoded(encoded(value) + bytes(3))
     assert jax.tree.structure(found) == jax.tree.structure(value)
     for sent, received in zip(jax.tree.leaves(value), jax.tree.leaves(found), strict=True):
@@ -309,12 +309,12 @@ def test_what_processes_exchange_arrives_as_it_was(value: Any) -> None:
         assert np.asarray(received).dtype == np.asarray(sent).dtype
 
 
-def test_what_only_a_pickle_could_carry_is_not_exchanged() -> None:
+def test_values_that_only_pickle_could_encode_are_not_exchanged() -> None:
     for value in (object(), print, {1, 2}, np.array([print], object)):
         with pytest.raises(TypeError):
             encoded(value)
 
 
-def test_processes_are_not_shards() -> None:
+def test_flags_of_processes_and_shards_cannot_be_combined() -> None:
     with pytest.raises(UserError, match="--process cannot be used with --executor ray or --shard"):
         parse(["compare", "digits", "--process", "0/2", "--coordinator", "localhost:1", "--shard", "0/2"])

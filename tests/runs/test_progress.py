@@ -1,4 +1,4 @@
-"""What a person sees while a run trains."""
+"""The progress that is shown while a run trains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = ("accuracy", "loss")
 
 
 def drive(reporter: Reporter) -> None:
-    """Tells a reporter of one epoch of two."""
+    """Reports the first of two epochs to a reporter."""
     reporter.start("an_experiment: 10 parameters", 0, 200, 100, METRICS)
     reporter.advance(50, 1234.0, 75.0)
     reporter.measured([{"step": 50, "epoch": 0.5, "split": "train_steps", "loss": 1.5, "accuracy": 0.25}])
@@ -34,7 +34,7 @@ def drive(reporter: Reporter) -> None:
     reporter.stop()
 
 
-def test_lines_are_plain_text_one_an_epoch():
+def test_lines_are_plain_text_with_one_line_per_epoch():
     out = io.StringIO()
     drive(Lines(Console(file=out, width=200)))
     assert out.getvalue().splitlines() == [
@@ -44,7 +44,7 @@ def test_lines_are_plain_text_one_an_epoch():
     ]
 
 
-def test_a_headline_metric_that_is_no_percentage_has_its_name_and_unit():
+def test_a_headline_metric_that_is_not_a_percentage_has_its_name_and_unit():
     out = io.StringIO()
     lines = Lines(Console(file=out, width=200))
     error = Metric(name="rms_error", words="RMS error", unit="N")
@@ -59,14 +59,14 @@ def test_a_headline_metric_that_is_no_percentage_has_its_name_and_unit():
     ]
 
 
-def test_lines_come_within_long_epochs_as_well():
+def test_lines_are_also_printed_within_long_epochs():
     out = io.StringIO()
     drive(Lines(Console(file=out, width=200), every=0.0))
     assert "step 50/200    1,234 examples/s, 1 min left" in out.getvalue()
 
 
 @pytest.mark.parametrize(("width", "latest"), [(200, True), (80, False)])
-def test_the_live_display_has_a_line_for_each_epoch_and_a_bar_with_share_speed_and_time_left(width, latest):
+def test_the_live_display_has_a_line_per_epoch_and_a_progress_bar(width, latest):
     out = io.StringIO()
     live = Live(Console(file=out, width=width, force_terminal=True, color_system=None))
     drive(live)
@@ -83,7 +83,7 @@ def test_a_terminal_gets_the_live_display_and_a_file_plain_lines():
     assert isinstance(reporter_for(Console(file=io.StringIO(), force_terminal=True)), Live)
 
 
-def test_a_population_shows_the_medians_of_what_is_finite():
+def test_a_population_shows_the_medians_of_finite_values():
     lines = [[{"step": 5, "split": "train", "loss": loss, "accuracy": 0.5}] for loss in (1.0, None, 4.0, 2.0)]
     medians = {"step": 5, "split": "train", "loss": 2.0, "accuracy": 0.5, "runs": 4}
     assert median_lines(lines, NAMES) == [medians]
@@ -98,7 +98,7 @@ def test_a_population_shows_the_medians_of_what_is_finite():
 
 
 @pytest.mark.parametrize("reporter", [Lines, Live])
-def test_a_population_without_members_left_shows_nothing(reporter):
+def test_reporting_a_population_without_remaining_members_does_not_fail(reporter):
     shown = reporter(Console(file=io.StringIO()))
     shown.start("a population", 0, 200, 100, METRICS)
     shown.measured([])

@@ -1,4 +1,4 @@
-"""Which checkpoints a short run writes, and that nothing is lost with those that it does not."""
+"""A short run writes few checkpoints, and its results are the same as with all checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = dataclasses.replace(ALL, checkpoint_seconds=1e9)
 
 @pytest.fixture
 def early(tiny) -> Experiment:
-    """Returns a run of 8 epochs, 20 steps each, whose best epoch is not the last one."""
+    """Returns an experiment of 8 epochs, 20 steps each, whose best epoch is not the last one."""
     return changed(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
 
 
@@ -29,7 +29,7 @@ def options(digits_dir) -> dict[str, Any]:
     return {"data_dir": digits_dir, "recording": FEW, "reporter": Reporter()}
 
 
-def test_a_short_run_has_checkpoints_of_the_best_and_the_last_epoch_and_is_otherwise_the_same(early, tmp_path, options):
+def test_a_short_run_checkpoints_only_its_best_and_last_epoch(early, tmp_path, options):
     few = train(early, Options(runs_dir=tmp_path / "few", **options))
     every = train(early, Options(runs_dir=tmp_path / "every", **{**options, "recording": ALL}))
     assert few.best_step is not None
@@ -56,7 +56,7 @@ def test_checkpoints_that_need_too_much_memory_are_written_at_once(early, tmp_pa
     assert checkpoint_steps(run.checkpoints.folder) == [*range(20, 161, 20)]
 
 
-def test_what_a_signal_or_a_kill_interrupts_resumes_to_the_bit(early, tmp_path, options):
+def test_a_run_that_a_signal_or_a_kill_interrupts_resumes_to_the_bit(early, tmp_path, options):
     whole = train(early, Options(runs_dir=tmp_path / "whole", **options))
     stopped = Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(70)})
     with pytest.raises(Killed):

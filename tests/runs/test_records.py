@@ -1,4 +1,4 @@
-"""The metrics file: torn lines, resumed runs, and what is read off it."""
+"""The metrics file: incomplete lines, resumed runs, and the values that are derived from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def line(step: int, split: str = "train_steps", **values) -> dict:
     return {"step": step, "split": split, "steps": 1, "loss": 1.0, "accuracy": 0.5, "seconds": 0.1, **values}
 
 
-def test_lines_survive_a_torn_last_one(tmp_path):
+def test_an_incomplete_last_line_is_dropped_and_the_others_are_kept(tmp_path):
     path = tmp_path / "metrics.jsonl"
     MetricsFile(path, 0).append([line(1), line(2)])
     with path.open("a") as file:

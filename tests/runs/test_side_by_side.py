@@ -1,4 +1,4 @@
-"""Populations whose members may be trained side by side: what is measured, recorded and kept."""
+"""Populations whose members may be trained side by side: how this is chosen, recorded and kept."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def in_turn(experiments, digits_dir, tmp_path) -> list[Run]:
 
 
 def recorded(runs: list[Run]) -> list[list[int]]:
-    """Returns what each run recorded in each environment."""
+    """Returns the recorded `side_by_side` of each run in each of its environments."""
     return [[place["code_path"]["side_by_side"] for place in run.config["environments"]] for run in runs]
 
 
 def find(monkeypatch, speedup: float, threads: int) -> None:
-    """Has the measurement find this speedup, on a machine with so many threads."""
+    """Makes the measurement return this speedup, on a machine with this number of threads."""
     monkeypatch.setattr(side_by_side, "thread_count", lambda: threads)
     monkeypatch.setattr(memory, "thread_count", lambda: threads)
     monkeypatch.setattr(side_by_side, "_speedup", lambda *_: speedup)
@@ -58,7 +58,7 @@ def test_a_measurement_changes_no_result_and_its_choice_is_recorded(experiments,
 
 
 @pytest.mark.parametrize(("speedup", "threads", "expected"), [(1.5, 3, 3), (1.5, 9, 4), (1.01, 3, 1), (1.5, 1, 1)])
-def test_threads_are_used_where_they_are_worthwhile(
+def test_threads_are_used_if_they_are_worthwhile(
     experiments, tmp_path, options, monkeypatch, speedup, threads, expected
 ):
     find(monkeypatch, speedup, threads)
@@ -66,13 +66,13 @@ def test_threads_are_used_where_they_are_worthwhile(
     assert recorded(train_population(short, Options(runs_dir=tmp_path, **options))) == [[expected]] * 4
 
 
-def test_a_run_alone_is_not_measured(tiny, tmp_path, options, monkeypatch):
+def test_a_single_run_is_not_measured(tiny, tmp_path, options, monkeypatch):
     monkeypatch.setattr(side_by_side, "_speedup", None)
     assert recorded([train(tiny.replace(epochs=1), Options(runs_dir=tmp_path, **options))]) == [[1]]
 
 
 @pytest.mark.parametrize(("begun_with", "then"), [pytest.param(3, 1, marks=pytest.mark.slow), (1, 3)])
-def test_a_resumed_population_keeps_what_was_recorded_on_whatever_machine(
+def test_a_resumed_population_keeps_the_recorded_choice_on_any_machine(
     experiments, tmp_path, options, monkeypatch, in_turn, begun_with, then
 ):
     find(monkeypatch, 2.0, begun_with)
@@ -82,13 +82,13 @@ def test_a_resumed_population_keeps_what_was_recorded_on_whatever_machine(
     said = Said()
     runs = train_population(experiments, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": said}))
     assert recorded(runs) == [[begun_with]] * 4
-    assert not [message for message in said.messages if not message.startswith("about ")]  # an estimate of the time
+    assert not [message for message in said.messages if not message.startswith("about ")]  # estimates of the time
     for run, other in zip(runs, in_turn, strict=True):
         assert_same(run, other)
 
 
 @pytest.mark.slow
-def test_runs_taken_out_of_a_population_keep_it_and_a_code_path_that_is_named_replaces_it(
+def test_runs_that_leave_a_population_keep_the_choice_until_a_code_path_is_given(
     experiments, tmp_path, options, monkeypatch, in_turn
 ):
     find(monkeypatch, 2.0, 3)
@@ -106,7 +106,7 @@ def test_runs_taken_out_of_a_population_keep_it_and_a_code_path_that_is_named_re
         assert_same(run, other)
 
 
-def test_threads_stop_at_a_signal_and_leave_out_members_that_have_diverged(experiments, tmp_path, options):
+def test_threads_stop_at_a_signal_and_skip_members_that_have_diverged(experiments, tmp_path, options):
     wild = dataclasses.replace(experiments[0], optimizer=SGD(learning_rate=1e30))
     mixed = [wild, *experiments]
     in_turn, together = ({**options, "code_path": dataclasses.replace(IN_TURN, side_by_side=n)} for n in (1, 2))
@@ -133,7 +133,7 @@ def test_members_take_turns_if_not_all_of_them_fit_into_memory_side_by_side(
     assert recorded(train_population(short, Options(runs_dir=tmp_path, **options))) == [[1]] * 4
 
 
-def test_a_record_without_the_field_is_of_members_that_took_turns(experiments, tmp_path, options, monkeypatch):
+def test_a_record_without_the_field_means_that_members_took_turns(experiments, tmp_path, options, monkeypatch):
     old = {**options, "code_path": IN_TURN, "reporter": KilledAt(20)}
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **old))

@@ -1,4 +1,4 @@
-"""The time of training, measured apart: by a clock on which everything that is timed takes a second."""
+"""Separate measurements of the time of training, with a clock on which every timed interval takes one second."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.parametrize(("members", "share"), [("map", 1 / 3), ("vmap", 1.0)])
-def test_a_steps_time_is_one_runs_own_however_many_take_turns(tiny, digits_dir, monkeypatch, members, share):
+def test_the_time_of_a_step_is_that_of_one_run_on_any_code_path(tiny, digits_dir, monkeypatch, members, share):
     ticks = itertools.count()
     monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))
     seeds = [dataclasses.replace(tiny, seed=seed) for seed in range(3)]
@@ -50,10 +50,10 @@ def test_a_steps_time_is_one_runs_own_however_many_take_turns(tiny, digits_dir, 
 
 
 @pytest.mark.parametrize("with_averages", [False, True])
-def test_an_epochs_evaluation_is_extrapolated_from_batches_and_the_test_split_is_not_read(
+def test_evaluation_time_is_extrapolated_and_the_test_split_is_not_read(
     tiny, normed, digits_dir, tmp_path, monkeypatch, with_averages
 ):
-    """1,437 of the 1,797 digits are training examples, of which 144 validate: 6 and 1 batches of at most 256."""
+    """Of 1,437 digits for training, 144 are for validation: 6 and 1 batches of at most 256 examples."""
     ticks, read = itertools.count(), []
     named = Splits.named
     monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))
@@ -67,8 +67,8 @@ def test_an_epochs_evaluation_is_extrapolated_from_batches_and_the_test_split_is
     assert not list(tmp_path.iterdir())
 
 
-def test_a_measured_program_is_compiled_anew_and_not_kept(tiny, tmp_path, digits_dir):
-    """In a process of its own, whose compiled programs are kept in a folder."""
+def test_a_measured_program_is_compiled_again_and_not_cached(tiny, tmp_path, digits_dir):
+    """This runs in a separate process, whose compiled programs are cached in a folder."""
     variables = {
         **os.environ,
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "kept"),

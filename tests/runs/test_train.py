@@ -1,4 +1,4 @@
-"""Runs end to end on real digits: their record, resuming to the bit, divergence, interruption."""
+"""Complete runs on the digits data set: their records, resuming to the bit, divergence and interruption."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
 
 
 class Killed(BaseException):
-    """Stands for a process's death: nothing in the project catches it."""
+    """Simulates that the process is killed: no code of the project catches this exception."""
 
 
 class KilledAt(Reporter):
-    """Ends the run once it has reached a step."""
+    """Raises `Killed` once the run has reached a step."""
 
     def __init__(self, step: int):
         self.step = step
@@ -53,7 +53,7 @@ class KilledAt(Reporter):
 
 
 class StoppedAt(Reporter):
-    """Sends the process SIGTERM once the run has reached a step or passed it."""
+    """Sends SIGTERM to the process, once, when the run has reached or passed a step."""
 
     def __init__(self, step: int):
         self.step = step
@@ -65,7 +65,7 @@ class StoppedAt(Reporter):
 
 
 def without_timings(run: Run) -> list[dict[str, Any]]:
-    """Returns the metrics, timings left out."""
+    """Returns the metrics without timings."""
     return [{k: v for k, v in r.items() if k not in ("seconds", "examples_per_second")} for r in run.metrics]
 
 
@@ -76,7 +76,7 @@ def assert_same(one: Run, other: Run) -> None:
 
 
 class Said(Reporter):
-    """Keeps what was said."""
+    """Keeps the messages."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -127,7 +127,7 @@ def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(optimizer, tin
     ],
     ids=str,
 )
-def test_batch_statistics_and_bfloat16_resume_to_the_bit_as_well(change, tiny, tmp_path, options, normed):
+def test_batch_statistics_and_bfloat16_also_resume_to_the_bit(change, tiny, tmp_path, options, normed):
     named = {"model": MODELS[change["model"]]} if "model" in change else change
     experiment = changed(tiny, epochs=1, **named)
     whole = train(experiment, Options(runs_dir=tmp_path / "whole", **options))
@@ -139,7 +139,7 @@ def test_batch_statistics_and_bfloat16_resume_to_the_bit_as_well(change, tiny, t
 
 
 @pytest.mark.parametrize("keep", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else(keep, tiny, tmp_path, options):
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_previous_one(keep, tiny, tmp_path, options):
     options["recording"] = dataclasses.replace(QUIET, keep_checkpoints=keep)
     whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
     stopped = {**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=2)}
@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_nothing_e
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_a_run_stopped_between_its_last_checkpoint_and_its_summary_is_completed(live, tiny, tmp_path, options):
+def test_a_run_stopped_before_its_summary_is_completed_from_its_last_checkpoint(live, tiny, tmp_path, options):
     whole = train(tiny, Options(runs_dir=tmp_path, **options))
     (whole.path / "summary.json").unlink()
     out = io.StringIO()
@@ -167,7 +167,7 @@ def test_a_run_stopped_between_its_last_checkpoint_and_its_summary_is_completed(
     assert "continued from step 40" in out.getvalue()
 
 
-def test_a_damaged_best_checkpoint_leaves_its_test_results_out(tiny, tmp_path, options):
+def test_the_test_results_of_a_damaged_best_checkpoint_are_left_out(tiny, tmp_path, options):
     experiment = changed(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
     run = train(experiment, Options(runs_dir=tmp_path, **options))
     assert run.best_step != 160
@@ -183,7 +183,7 @@ def test_a_damaged_best_checkpoint_leaves_its_test_results_out(tiny, tmp_path, o
 
 
 @pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 20)), 30])
-def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step, tiny, tmp_path, options):
+def test_a_run_stopped_by_a_signal_at_any_step_resumes_to_the_same_result(step, tiny, tmp_path, options):
     whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
     with pytest.raises(Interrupted, match="from step") as stop:
         train(tiny, Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(step)}))
@@ -194,8 +194,8 @@ def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step,
 @pytest.mark.parametrize(
     "batch", [18, *(pytest.param(b, marks=pytest.mark.slow) for b in (3, 7, 14, 20, 21, 22, 23, 25))]
 )
-def test_a_signal_within_an_evaluation_is_heeded_before_its_next_batch(batch, tiny, tmp_path, options, monkeypatch):
-    """An epoch's evaluation takes 6 batches of training images, 1 of validation; the test split 2; logits 1 and 2."""
+def test_a_signal_during_an_evaluation_stops_it_before_its_next_batch(batch, tiny, tmp_path, options, monkeypatch):
+    """Batches: 6 of training images and 1 of validation per epoch, 2 of the test split, and 1 and 2 for the logits."""
     counted, original = [], StopRequest.until_requested
 
     def stopping(request, batches):
@@ -223,7 +223,7 @@ def test_a_signal_within_an_evaluation_is_heeded_before_its_next_batch(batch, ti
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_an_evaluation_of_which_not_every_line_was_written_is_made_again(kept, tiny, tmp_path, options):
+def test_an_evaluation_of_which_some_lines_are_missing_is_repeated(kept, tiny, tmp_path, options):
     options["recording"] = dataclasses.replace(QUIET, checkpoint_every=20)
     whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
     with pytest.raises(Killed):
@@ -236,7 +236,7 @@ def test_an_evaluation_of_which_not_every_line_was_written_is_made_again(kept, t
     assert_same(whole, train(tiny, Options(runs_dir=tmp_path / "torn", **options)))
 
 
-def test_a_run_that_another_process_finished_while_this_one_waited_is_left_alone(tiny, tmp_path, options, monkeypatch):
+def test_a_run_finished_by_another_process_during_the_wait_is_not_changed(tiny, tmp_path, options, monkeypatch):
     @contextlib.contextmanager
     def waiting(directory):
         monkeypatch.undo()
@@ -252,7 +252,7 @@ def test_a_run_that_another_process_finished_while_this_one_waited_is_left_alone
     assert run.summary["status"] == "completed"
 
 
-def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path, options):
+def test_a_run_is_not_resumed_with_other_data(tiny, tmp_path, options):
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(21)}))
     (path,) = tmp_path.rglob("config.json")
@@ -269,23 +269,23 @@ def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path, options):
     assert train(tiny, Options(runs_dir=tmp_path, **options)).summary is not None
 
 
-def test_what_interrupted_a_run_can_be_told_another_process():
+def test_an_interruption_can_be_pickled_for_another_process():
     stop = Interrupted(signal.SIGTERM, pathlib.Path("runs/tiny"), 1000)
     again = pickle.loads(pickle.dumps(stop))
     assert str(again) == str(stop)
     assert "resume runs/tiny from step 1,000" in str(again)
     assert again.signal == signal.SIGTERM
-    assert not isinstance(again, Exception)  # so that a notebook's `except Exception` does not go on with the next run
+    assert not isinstance(again, Exception)  # so a notebook's `except Exception` does not start the next run
 
 
-def test_the_number_of_threads_that_xla_is_told_is_recorded(monkeypatch):
+def test_the_number_of_threads_of_xla_is_recorded(monkeypatch):
     monkeypatch.delenv("NPROC", raising=False)
     assert environment(CodePath())["threads"] == len(os.sched_getaffinity(0))
     monkeypatch.setenv("NPROC", "3")
     assert environment(CodePath())["threads"] == 3
 
 
-def test_options_of_jax_that_change_how_programs_round_are_recorded(monkeypatch):
+def test_options_of_jax_that_change_rounding_are_recorded(monkeypatch):
     variables = ("XLA_FLAGS", "OMP_NUM_THREADS", "NVIDIA_TF32_OVERRIDE")
     for name in variables:
         monkeypatch.delenv(name, raising=False)
@@ -301,20 +301,20 @@ def test_options_of_jax_that_change_how_programs_round_are_recorded(monkeypatch)
     ("option", "message"),
     [(jax.enable_x64(True), "X64 is on"), (jax.threefry_partitionable(False), "THREEFRY_PARTITIONABLE is off")],
 )
-def test_options_of_jax_that_change_what_is_computed_are_refused(option, message, tiny, tmp_path, options):
+def test_options_of_jax_that_change_the_computation_are_refused(option, message, tiny, tmp_path, options):
     with option, pytest.raises(UserError, match=message):
         train(tiny, Options(runs_dir=tmp_path, **options))
     assert not list(tmp_path.iterdir())
 
 
-def test_what_differs_between_two_environments_is_named():
+def test_differences_between_two_environments_are_named():
     before = {"step": 0, "packages": {"jax": "1", "optax": "2"}, "threads": 2}
     after = {"step": 9, "packages": {"jax": "1.1", "optax": "2"}, "threads": 1, "backend": "cpu"}
     expected = ["packages.jax was 1 and is 1.1", "threads was 2 and is 1", "backend was None and is cpu"]
     assert changes(before, after) == expected
 
 
-def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
+def test_the_record_has_the_results_the_cost_and_the_environment(tiny, tmp_path, options):
     run = train(tiny, Options(runs_dir=tmp_path, **options))
     assert run.path == tmp_path / "tiny" / tiny.digest
     assert run.experiment == tiny
@@ -347,7 +347,7 @@ def test_which_inner_rule_updates_which_parameters_is_recorded(tiny, tmp_path, o
     assert json.loads(row["inner_rules"]) == run.config["inner_rules"]
 
 
-def test_a_single_rule_is_not_recorded(tiny, tmp_path, options):
+def test_a_single_inner_rule_is_not_recorded(tiny, tmp_path, options):
     run = train(changed(tiny, epochs=1), Options(runs_dir=tmp_path, **options))
     assert "inner_rules" not in run.config
     assert load(tmp_path).runs["inner_rules"].to_list() == [None]
@@ -363,7 +363,7 @@ def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tiny, tmp_path
         assert line["loss"] == pytest.approx(mean, rel=1e-12)
 
 
-def test_best_is_the_epoch_with_the_lowest_validation_loss_and_its_parameters_are_kept(tiny, tmp_path, options):
+def test_the_best_epoch_has_the_lowest_validation_loss_and_is_checkpointed(tiny, tmp_path, options):
     experiment = changed(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
     run = train(
         experiment,
@@ -379,7 +379,7 @@ def test_best_is_the_epoch_with_the_lowest_validation_loss_and_its_parameters_ar
     assert run.summary["best"]["test_loss"] == tests[best]
 
 
-def test_without_validation_nothing_is_chosen(tiny, tmp_path, options):
+def test_without_validation_no_best_epoch_is_chosen(tiny, tmp_path, options):
     run = train(changed(tiny, validation_fraction=0.0), Options(runs_dir=tmp_path, **options))
     assert run.summary is not None
     assert run.summary["best"] is None
@@ -389,7 +389,7 @@ def test_without_validation_nothing_is_chosen(tiny, tmp_path, options):
     assert run.config["task"]["train_examples"] == 1437
 
 
-def test_the_test_split_is_read_only_where_told_and_only_at_the_end(tiny, tmp_path, options, monkeypatch):
+def test_the_test_split_is_read_only_on_request_and_only_at_the_end(tiny, tmp_path, options, monkeypatch):
     happened: list[Any] = []
     original = Dataset.split
     monkeypatch.setattr(Dataset, "split", lambda self, name: (happened.append(name), original(self, name))[1])
@@ -409,7 +409,7 @@ def test_the_test_split_is_read_only_where_told_and_only_at_the_end(tiny, tmp_pa
     assert set(lines[lines.index("test") :]) == {"test"}
 
 
-def test_tracking_the_test_split_measures_it_every_epoch_and_changes_no_training(tiny, tmp_path, options):
+def test_a_tracked_test_split_is_measured_every_epoch_without_other_effects(tiny, tmp_path, options):
     tracked = train(dataclasses.replace(tiny, track_test=True), Options(runs_dir=tmp_path, **options))
     untracked = train(tiny, Options(runs_dir=tmp_path, **options))
     assert tracked.path != untracked.path
@@ -426,7 +426,7 @@ def test_a_finished_run_is_returned_and_not_trained_again(tiny, tmp_path, option
 
 
 @pytest.mark.slow
-def test_fresh_begins_another_run_beside_it_which_is_then_the_one_continued(tiny, tmp_path, options):
+def test_fresh_starts_a_second_run_which_later_calls_resume(tiny, tmp_path, options):
     first = train(tiny, Options(runs_dir=tmp_path, **options))
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path, fresh=True, **{**options, "reporter": KilledAt(25)}))
@@ -435,7 +435,7 @@ def test_fresh_begins_another_run_beside_it_which_is_then_the_one_continued(tiny
     assert_same(first, second)
 
 
-def test_recording_changes_nothing_that_is_computed(tiny, tmp_path, options):
+def test_recording_options_do_not_change_the_parameters(tiny, tmp_path, options):
     one = train(tiny, Options(runs_dir=tmp_path / "one", **options))
     recording = Recording(log_every=1000, tensorboard=True)
     other = train(tiny, Options(runs_dir=tmp_path / "other", **{**options, "recording": recording}))
@@ -446,7 +446,7 @@ def test_recording_changes_nothing_that_is_computed(tiny, tmp_path, options):
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_along_another_code_path_says_so_and_records_both(tiny, tmp_path, options):
+def test_resuming_on_another_code_path_is_printed_and_both_are_recorded(tiny, tmp_path, options):
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path, code_path=CodePath(), **{**options, "reporter": KilledAt(25)}))
     reporter = Said()
@@ -459,8 +459,8 @@ def test_a_run_that_goes_on_along_another_code_path_says_so_and_records_both(tin
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loop", ["python", "compiled"])
-def test_two_processes_repeat_each_other_to_the_bit(loop, tmp_path, digits_dir):
-    """On whatever backend there is: with determinism asked for, autotuning and scatters must not show."""
+def test_two_processes_have_the_same_results_to_the_bit(loop, tmp_path, digits_dir):
+    """On any backend: on a deterministic code path, autotuning and scatters must not affect the results."""
     runs = []
     for name in ("one", "other"):
         program = f"""
@@ -476,7 +476,8 @@ path = dataclasses.replace(choose_code_path(deterministic=True), loop={loop!r})
 train(experiment, Options(runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r}, reporter=Reporter(),
       recording=Recording(tensorboard=False), code_path=path))
 """
-        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / f"cache-{name}")}  # each tunes anew
+        # Each process has its own cache, so that it also tunes its programs by itself.
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / f"cache-{name}")}
         command = [sys.executable, "-c", program]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300, env=environment)
         runs.append(load_run(next((tmp_path / name).glob("*/*"))))
@@ -484,7 +485,7 @@ train(experiment, Options(runs_dir={str(tmp_path / name)!r}, data_dir={str(digit
     assert_same(*runs)
 
 
-def test_a_folder_of_runs_may_be_named_by_a_detour(tiny, tmp_path, options):
+def test_the_path_of_the_runs_may_contain_parent_references(tiny, tmp_path, options):
     detour = tmp_path / "here" / ".." / "runs"
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=detour, **{**options, "reporter": KilledAt(30)}))
@@ -494,7 +495,7 @@ def test_a_folder_of_runs_may_be_named_by_a_detour(tiny, tmp_path, options):
     assert run.summary["status"] == "completed"
 
 
-def test_divergence_is_a_result_with_its_step(tiny, tmp_path, options):
+def test_a_diverged_run_is_recorded_with_its_step_and_not_trained_again(tiny, tmp_path, options):
     experiment = dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e15), schedule=Constant())
     run = train(experiment, Options(runs_dir=tmp_path, **options))
     assert run.summary is not None
@@ -506,7 +507,7 @@ def test_divergence_is_a_result_with_its_step(tiny, tmp_path, options):
     assert again.summary == run.summary
 
 
-def test_an_estimate_that_falls_due_once_all_have_diverged_disturbs_nothing(tiny, tmp_path, options, monkeypatch):
+def test_an_estimate_after_all_members_have_diverged_causes_no_error(tiny, tmp_path, options, monkeypatch):
     monkeypatch.setattr("jaxopt_bench.runs.clock.Clock.first_estimate", lambda clock: True)
     experiment = dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e15), schedule=Constant())
     run = train(experiment, Options(runs_dir=tmp_path, **options))
@@ -514,7 +515,7 @@ def test_an_estimate_that_falls_due_once_all_have_diverged_disturbs_nothing(tiny
     assert run.summary["status"] == "diverged"
 
 
-def test_a_network_that_does_not_fit_the_images_is_refused_before_anything_is_written(tiny, tmp_path, options):
+def test_a_network_that_does_not_fit_the_images_is_refused_before_any_write(tiny, tmp_path, options):
     from jaxopt_bench.models import AlexNet
 
     with pytest.raises(UserError, match="too small"):

@@ -1,4 +1,4 @@
-"""Runs that are stopped after an epoch: what they record, and that they continue to the same bits."""
+"""Runs that stop after an epoch: their records, and that they resume to the bit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.runs.test_population import PATH, QUIET
 from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same, without_timings
 from tests.tasks import changed
 
-EPOCH = 20  # steps of `tiny`
+EPOCH = 20  # steps per epoch of `tiny`
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def options(digits_dir) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def experiments(tiny) -> list[Experiment]:
-    """Four learning rates, three epochs."""
+    """Returns experiments of three epochs, with four learning rates."""
     rates = (1e-3, 2e-3, 5e-3, 1e-2)
     return [changed(tiny, epochs=3, optimizer=AdamW(learning_rate=rate), evaluate_test=False) for rate in rates]
 
 
 @pytest.fixture(scope="module")
 def whole(experiments, digits_dir, tmp_path_factory) -> list[Run]:
-    """Returns the runs as they are without a stop."""
+    """Returns the runs of the experiments without a stop."""
     options = Options(
         tmp_path_factory.mktemp("whole"), digits_dir, recording=QUIET, reporter=Reporter(), code_path=PATH
     )
@@ -39,7 +39,7 @@ def whole(experiments, digits_dir, tmp_path_factory) -> list[Run]:
 
 
 class Counted(Reporter):
-    """Counts the steps that are made."""
+    """Counts the training steps."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -60,7 +60,7 @@ def status(run: Run) -> str:
 
 
 def assert_is_beginning(run: Run, whole: Run, epochs: int) -> None:
-    """Asserts that a stopped run has recorded what the whole one had after some epochs."""
+    """Asserts that a stopped run has the record that the whole run had after this number of epochs."""
     summary, last = run.summary, epochs * EPOCH
     assert summary is not None
     assert (summary["status"], summary["steps"], summary["epochs"]) == ("stopped", last, epochs)
@@ -69,7 +69,7 @@ def assert_is_beginning(run: Run, whole: Run, epochs: int) -> None:
     assert summary["final"]["validation_loss"] == expected
 
 
-def test_those_that_are_continued_end_to_the_bit_as_if_they_had_not_stopped(experiments, whole, tmp_path, options):
+def test_stopped_runs_that_are_resumed_equal_uninterrupted_runs_to_the_bit(experiments, whole, tmp_path, options):
     counted = Counted()
     options = {**options, "reporter": counted}
     train_population(experiments, Options(runs_dir=tmp_path, until_epoch=1, **options))
@@ -91,7 +91,7 @@ def test_those_that_are_continued_end_to_the_bit_as_if_they_had_not_stopped(expe
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_before_and_after_a_stop_ends_to_the_same_bits(experiments, whole, tmp_path, options):
+def test_runs_killed_before_and_after_a_stop_resume_to_the_bit(experiments, whole, tmp_path, options):
     def killed_at(step: int, chosen: list[Experiment], until: int) -> None:
         with pytest.raises(Killed):
             train_population(
@@ -99,7 +99,7 @@ def test_a_training_that_is_killed_before_and_after_a_stop_ends_to_the_same_bits
             )
 
     killed_at(9, experiments, 1)
-    killed_at(EPOCH, experiments, 1)  # with its last slice, which is not written
+    killed_at(EPOCH, experiments, 1)  # after its last steps, before they are written
     train_population(experiments, Options(runs_dir=tmp_path, until_epoch=1, **options))
     killed_at(EPOCH + 9, experiments[:2], 2)
     stopped = train_population(experiments[:2], Options(runs_dir=tmp_path, until_epoch=2, **options))
@@ -111,9 +111,7 @@ def test_a_training_that_is_killed_before_and_after_a_stop_ends_to_the_same_bits
 
 
 @pytest.mark.slow
-def test_a_run_that_is_there_already_is_left_alone_and_one_that_is_beyond_ends_its_epoch(
-    experiments, whole, tmp_path, options
-):
+def test_a_run_past_the_stop_is_not_changed_or_stops_after_its_current_epoch(experiments, whole, tmp_path, options):
     first = train(experiments[0], Options(runs_dir=tmp_path, until_epoch=2, **options))
     said = Said()
     nothing = {**options, "reporter": said}
@@ -129,11 +127,11 @@ def test_a_run_that_is_there_already_is_left_alone_and_one_that_is_beyond_ends_i
 
 
 @pytest.mark.slow
-def test_a_stopped_run_without_its_checkpoint_begins_anew(experiments, whole, tmp_path, options):
+def test_a_stopped_run_without_its_checkpoint_starts_again(experiments, whole, tmp_path, options):
     stopped = train_population(experiments[:3], Options(runs_dir=tmp_path, until_epoch=1, **options))
     last = train(experiments[0], Options(runs_dir=tmp_path, **options))
     discard_checkpoints([run.path for run in stopped[:2]])
-    assert list(tmp_path.glob("tiny/population-*/checkpoints"))  # the third one was not given
+    assert list(tmp_path.glob("tiny/population-*/checkpoints"))  # the third run, which was not given, needs them
     assert not (last.path / "checkpoints").exists()
     discard_checkpoints([run.path for run in stopped])
     assert not list(tmp_path.glob("tiny/population-*/checkpoints"))
@@ -141,7 +139,7 @@ def test_a_stopped_run_without_its_checkpoint_begins_anew(experiments, whole, tm
     assert_same(run, whole[1])
 
 
-def test_a_stop_reads_no_test_split_and_a_run_that_diverges_before_it_has_diverged(tiny, tmp_path, options):
+def test_a_stop_reads_no_test_split_and_runs_that_diverged_before_stay_diverged(tiny, tmp_path, options):
     calm, wild = (changed(tiny, optimizer=SGD(learning_rate=rate)) for rate in (0.1, 1e30))
     first, second = train_population([calm, wild], Options(runs_dir=tmp_path, until_epoch=1, **options))
     assert (status(first), status(second)) == ("stopped", "diverged")
@@ -157,7 +155,7 @@ def test_metrics_that_end_before_the_stop_are_damaged(experiments, tmp_path, opt
             read(run.path)
 
 
-def test_a_stopped_run_is_shown(experiments, tmp_path, options, call):
+def test_the_show_command_prints_a_stopped_run(experiments, tmp_path, options, call):
     run = train(experiments[0], Options(runs_dir=tmp_path, until_epoch=1, **options))
     code, out, _ = call("show", str(run.path))
     assert code == 0
@@ -165,6 +163,6 @@ def test_a_stopped_run_is_shown(experiments, tmp_path, options, call):
     assert "last measured at step 20: validation loss" in out
 
 
-def test_an_epoch_before_the_first_is_refused():
+def test_a_stop_before_the_first_epoch_is_refused():
     with pytest.raises(UserError, match=r"Options.until_epoch is 0\. Expected at least 1, or None"):
         Options(until_epoch=0)

@@ -1,4 +1,4 @@
-"""Results made by hand: what a study would have found."""
+"""Builds synthetic results of studies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATES = Space({"optimizer.learning_rate": Axis(1e-4, 1.0, "log")})
 
 
 def study(names: Sequence[str], **fields: Any) -> Study:
-    """Returns a study of some optimizers on digits, tuned in their learning rates."""
+    """Returns a study of some optimizers on digits, in which only the learning rates are tuned."""
     defaults: dict[str, Any] = {
         "name": "made",
         "workloads": (Workload(name="digits_cnn", problem=Classification(dataset="digits", model=CNN()), epochs=2),),
@@ -35,12 +35,12 @@ def study(names: Sequence[str], **fields: Any) -> Study:
 
 
 def recorded(metrics: Sequence[Metric]) -> str:
-    """Returns metrics as the column `metrics` holds them."""
+    """Returns metrics as JSON, as in the column `metrics`."""
     return json.dumps([metric.to_json() for metric in metrics])
 
 
 def row(phase: str, contender: str, **fields: Any) -> dict[str, Any]:
-    """Returns a run's row, as far as verdicts look at it."""
+    """Returns the row of a run, with the columns that verdicts use."""
     defaults: dict[str, Any] = {
         "study": "made",
         "phase": phase,
@@ -60,7 +60,7 @@ def row(phase: str, contender: str, **fields: Any) -> dict[str, Any]:
 
 
 def confirmed(contender: str, accuracies: Sequence[float | None], **fields: Any) -> list[dict[str, Any]]:
-    """Returns confirmations with these test accuracies, a seed each; None for one that diverged."""
+    """Returns confirmations with these test accuracies, one for each seed; None means that the run diverged."""
     return [
         row(
             "confirmation",
@@ -74,7 +74,7 @@ def confirmed(contender: str, accuracies: Sequence[float | None], **fields: Any)
 
 
 def tried(contender: str, losses: Mapping[float, float | None], **fields: Any) -> list[dict[str, Any]]:
-    """Returns trials with these validation losses by learning rate; None for one that diverged."""
+    """Returns trials with these validation losses by learning rate; None means that the trial diverged."""
     return [
         row(
             "trial",
@@ -93,7 +93,7 @@ def tried(contender: str, losses: Mapping[float, float | None], **fields: Any) -
 
 
 def selection(contender: str, trial: int | None = 0, **fields: Any) -> Selection:
-    """Returns the selection of a winner; with `trial` None, that of a contender whose trials all diverged."""
+    """Returns the selection of a winner. If `trial` is None, all trials of the contender diverged."""
     values = None if trial is None else {"optimizer.learning_rate": 0.01}
     made = Selection("digits_cnn", contender, 0, trial, value=0.1, values=values, edges=(), diverged=0, among=())
     return dataclasses.replace(made, **fields)
@@ -104,7 +104,7 @@ def results(
     curves: Sequence[Mapping[str, Any]] = (),
     examples: Mapping[str, Sequence[float]] = {},
 ) -> Results:
-    """Returns rows, lines, and the results of the test examples by path at step 10 as tables."""
+    """Returns rows, curves, and the results of test examples (by path, at step 10) as tables."""
     empty = {"path": pl.String, "step": pl.Int64, "split": pl.String, "loss": pl.Float64}
     lines = pl.DataFrame(curves, infer_schema_length=None) if curves else pl.DataFrame(schema=empty)
     found = Results(pl.DataFrame(rows, infer_schema_length=None, strict=False), lines)

@@ -1,4 +1,4 @@
-"""Results of a suite made by hand: workloads of several kinds, with curves, whose truth is known."""
+"""Builds synthetic results of a suite: workloads of several kinds, with curves and known true results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.verdict.made import RATES, document, recorded, results, row, selectio
 
 EPOCHS = 4
 SEED = 0
-"""Of the noise."""
+"""The seed of the noise."""
 START = 24.2
-"""The gap at the start."""
+"""The gap before training."""
 GAPS = (dataclasses.replace(GAP, untrained=START), Metric(name="loss", least=0.0, untrained=START, resampling="none"))
 KINDS: Mapping[str, tuple[Metric, ...]] = {"digits": (ACCURACY, LOSS), "gap": GAPS, "loss": (LOSS,)}
-"""Metrics of the kinds of workloads, the headline first."""
+"""The metrics of each kind of workload, the headline metric first."""
 
 
 def kind_of(workload: str) -> str:
@@ -34,7 +34,7 @@ def kind_of(workload: str) -> str:
 
 
 def suite_study(names: Sequence[str], workloads: Sequence[str], **fields: Any) -> Study:
-    """Returns a study of some optimizers on several workloads, judged by the clean training loss."""
+    """Returns a study of some optimizers on several workloads, with selection by the clean training loss."""
     problems = {
         "digits": Classification(dataset="digits", model=CNN()),
         "gap": Rosenbrock(),
@@ -46,7 +46,7 @@ def suite_study(names: Sequence[str], workloads: Sequence[str], **fields: Any) -
 
 
 def loss_of(workload: str, quality: float, share: float) -> float:
-    """Returns the loss after a share of the steps: exponential, and the faster the higher the quality."""
+    """Returns the loss after a share of the steps. It falls exponentially, and faster with a higher quality."""
     start = START if kind_of(workload) == "gap" else 2.302585
     return start * float(np.exp(-4 * quality * share))
 
@@ -83,11 +83,11 @@ def suite(
     """Returns the results of a suite and its document.
 
     Args:
-      qualities: by contender and workload.
-      seeds: confirmations each.
-      deviation: of the logarithm of the losses between seeds.
-      diverging: the workloads and the seeds of a contender that diverge.
-      **fields: of the study.
+      qualities: the qualities by contender and workload.
+      seeds: the number of confirmations of each contender on each workload.
+      deviation: the standard deviation of the logarithm of the losses between seeds.
+      diverging: the workloads and seeds on which a contender diverges.
+      **fields: fields of the study.
     """
     random = np.random.default_rng(SEED)
     workloads = list(next(iter(qualities.values())))

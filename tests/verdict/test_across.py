@@ -1,4 +1,4 @@
-"""The verdict over several workloads of different kinds, against arithmetic done anew in NumPy and SciPy."""
+"""The verdict over several workloads of different kinds, compared with separate calculations in NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def finals(qualities=QUALITIES, **fields) -> dict[str, dict[str, list[float]]]:
 
 
 def scores_anew(results: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, np.ndarray]]:
-    """Returns the scores of results: accuracies on their own scale, losses and gaps on the logarithm."""
+    """Returns the scores of results: accuracies on a linear scale, losses and gaps on a logarithmic scale."""
 
     def position(workload, values):
         return np.asarray(values) if workload.startswith("digits") else -np.log(values)
@@ -61,7 +61,7 @@ def scores_anew(results: dict[str, dict[str, list[float]]]) -> dict[str, dict[st
     }
 
 
-def test_scores_are_shares_of_the_way_from_an_untrained_model_to_the_best_mean():
+def test_scores_are_positions_between_an_untrained_model_and_the_best_mean():
     found = judged()
     expected = scores_anew(finals())
     for name, own in expected.items():
@@ -74,7 +74,7 @@ def test_scores_are_shares_of_the_way_from_an_untrained_model_to_the_best_mean()
     assert best == pytest.approx([1.0] * 7)
 
 
-def test_ranks_tests_and_pairs_are_those_of_the_mean_scores():
+def test_ranks_tests_and_pairs_are_calculated_from_the_mean_scores():
     found = judged()
     means = np.array([[np.mean(own[w]) for w in WORKLOADS] for own in found.runs.values()])
     ranks = scipy.stats.rankdata(-means, axis=0)
@@ -93,7 +93,7 @@ def test_ranks_tests_and_pairs_are_those_of_the_mean_scores():
     assert found.least_p_value == pytest.approx(3 / 64)
 
 
-def test_differences_to_the_reference_are_those_of_the_pairs():
+def test_differences_to_the_reference_equal_those_of_the_pairs():
     made, document = suite(QUALITIES)
     rankings = verdict(made, document).rankings
     found = across(made, document, verdict(made, document))
@@ -111,18 +111,18 @@ def test_differences_to_the_reference_are_those_of_the_pairs():
 
 
 def needed(quality: float) -> float:
-    """Returns the share of steps at which a loss is that of the quality 0.8 at the end, between ends of 4 epochs."""
+    """Returns the share of steps to the final loss of quality 0.8, interpolated between the ends of 4 epochs."""
     ends = np.exp(-4 * quality * np.arange(1, 5) / 4)
     return float(np.interp(-np.exp(-3.2), -ends, np.arange(1, 5) / 4))
 
 
-def test_speed_ups_are_those_of_the_exponential_curves():
-    """The loss is start · exp(−4 q t): the loss of the quality 0.8 at the end is reached at t = 0.8 / q."""
+def test_speed_ups_equal_those_of_the_exponential_curves():
+    """The loss is start · exp(−4 q t), so the final loss of quality 0.8 is reached at t = 0.8 / q."""
     found = judged(deviation=1e-6)
     for name, workload, quality in (("adam", "loss_a", 1.2), ("sgd", "gap_a", 0.9), ("adam", "digits_a", 1.2)):
         share = found.versus[name][workload].speed_up.share
         assert share == pytest.approx(needed(quality), abs=1e-4)
-        assert 0.8 / quality < share < 0.8 / quality + 0.05  # interpolation is rather too late
+        assert 0.8 / quality < share < 0.8 / quality + 0.05  # linear interpolation is late
     assert found.versus["adam"]["gap_b"].speed_up.share == math.inf
     assert found.versus["sgd"]["loss_a"].speed_up.reaching == 0
     assert found.speed_ups["adam"].value == pytest.approx(needed(1.2), abs=1e-4)
@@ -131,7 +131,7 @@ def test_speed_ups_are_those_of_the_exponential_curves():
     assert found.versus["adam"]["gap_a"].curve.name == "train_clean_loss"
 
 
-def test_another_reference_can_be_chosen_and_without_one_there_are_no_comparisons():
+def test_the_reference_can_be_chosen_and_without_one_nothing_is_compared():
     assert judged(reference="sgd").reference == "sgd"
     without = judged({name: own for name, own in QUALITIES.items() if name != "adamw"})
     assert without.reference is None
@@ -151,7 +151,7 @@ def test_a_run_that_diverged_has_the_score_and_the_curve_of_an_untrained_model()
     assert found.versus["adam"]["digits_a"].speed_up.reaching <= 3 / 4
 
 
-def test_a_contender_whose_trials_all_diverged_on_a_workload_has_no_score_there():
+def test_a_contender_whose_trials_all_diverged_on_a_workload_has_score_0_there():
     made, document = suite(QUALITIES)
     gone = (pl.col("contender") == "adam") & (pl.col("workload") == "loss_a")
     trial = (
@@ -174,7 +174,7 @@ def test_a_contender_whose_trials_all_diverged_on_a_workload_has_no_score_there(
     assert "(not compared: adam)" in across_in_words(found)
 
 
-def test_a_workload_on_which_nobody_is_better_than_an_untrained_model_does_not_count():
+def test_a_workload_on_which_no_contender_learned_anything_is_left_out():
     useless = {name: own | {"loss_c": 0.0} for name, own in QUALITIES.items()}
     found = judged(useless, deviation=0.0)
     assert found.left_out == ("loss_c",)
@@ -186,7 +186,7 @@ def test_one_workload_or_one_contender_has_no_verdict_over_workloads():
     assert judged({"adamw": QUALITIES["adamw"]}) is None
 
 
-def test_without_the_value_of_an_untrained_model_the_worst_contender_has_the_score_0():
+def test_without_an_untrained_value_the_worst_contender_has_the_score_0():
     measure = Measure("test_loss", Metric(name="loss", least=0.0), "test loss")
     scale = score_scale("w", measure, {"a": [0.1, 0.1], "b": [0.4, 0.9], "c": [0.2, 0.2]})
     assert scale.logarithmic
@@ -198,7 +198,7 @@ def test_without_the_value_of_an_untrained_model_the_worst_contender_has_the_sco
     assert score_scale("w", measure, {"a": [0.1]}) is None
 
 
-def test_gaps_of_rounding_errors_count_as_equal():
+def test_gaps_as_small_as_rounding_errors_count_as_equal():
     gap = Metric(name="gap", least=0.0, untrained=24.0)
     scale = score_scale("w", Measure("train_clean_gap", gap, "gap"), {"a": [0.0], "b": [1e-7], "c": [1.0]})
     assert scale.floor == 24 * 2**-23
@@ -206,7 +206,7 @@ def test_gaps_of_rounding_errors_count_as_equal():
     assert scale.score(1.0) == pytest.approx(math.log(24) / math.log(2**23))
 
 
-def test_metrics_with_a_greatest_value_are_not_compared_on_the_logarithm():
+def test_metrics_with_an_upper_bound_are_compared_on_a_linear_scale():
     r2 = Metric(name="r2", higher_is_better=True, greatest=1.0, untrained=0.0)
     scale = score_scale("w", Measure("test_r2", r2, "test R²"), {"a": [0.8], "b": [0.4]})
     assert not scale.logarithmic
@@ -214,7 +214,7 @@ def test_metrics_with_a_greatest_value_are_not_compared_on_the_logarithm():
     assert scale.score(-3) == 0
 
 
-def test_the_paragraph_says_who_leads_and_what_is_settled():
+def test_the_paragraph_names_the_leader_and_the_settled_differences():
     found = judged()
     said = across_in_words(found)
     assert said.startswith(f"Over 7 workloads, adam has the highest score, {found.scores['adam'].value:.2f} (")
@@ -226,7 +226,7 @@ def test_the_paragraph_says_who_leads_and_what_is_settled():
     assert said.count(". ") <= 5
 
 
-def test_with_many_contenders_and_few_workloads_nothing_can_be_settled_and_the_paragraph_says_so():
+def test_the_paragraph_states_that_few_workloads_cannot_settle_differences():
     few = ["digits_a", "gap_a", "loss_a", "loss_b"]
     found = judged({name: {w: own[w] for w in few} for name, own in QUALITIES.items()})
     assert found.least_p_value == pytest.approx(3 / 8)
@@ -236,13 +236,13 @@ def test_with_many_contenders_and_few_workloads_nothing_can_be_settled_and_the_p
     assert found.scores["adam"].over_workloads is None
 
 
-def test_equal_contenders_are_not_told_apart_and_the_paragraph_says_so():
+def test_the_paragraph_states_that_equal_contenders_are_not_distinguished():
     equal = {name: dict.fromkeys(WORKLOADS, 1.0) for name in QUALITIES}
     found = judged(equal, deviation=0.2)
     assert not any(pair.significant for pair in found.pairs)
     assert "The seeds do not settle whether" in across_in_words(found)
 
 
-def test_two_seeds_say_nothing_of_the_noise():
+def test_the_paragraph_states_that_two_seeds_do_not_show_the_noise():
     said = across_in_words(judged(seeds=2))
     assert "With fewer than 3 results of an optimizer on a workload, nothing can be said of the noise" in said

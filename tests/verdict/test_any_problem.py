@@ -1,4 +1,4 @@
-"""What results say of problems without images, labels and accuracy, against arithmetic done anew."""
+"""Verdicts on problems without images, labels and accuracy, compared with separate calculations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SCORES = {name: [1 - error**2 for error in errors] for name, errors in ERRORS.it
 
 @pytest.fixture(autouse=True)
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives the problem a name while a test lasts."""
+    """Registers the problem during a test."""
     monkeypatch.setitem(PROBLEMS, "line", Line())
 
 
@@ -51,7 +51,7 @@ def line_study(**fields) -> Study:
 
 
 def reached(metric: str, values, metrics=LINE, split="test", workload="line", untrained=None) -> list[dict]:
-    """Returns confirmations of optimizers with these results; None for one that diverged."""
+    """Returns confirmations of optimizers with these results; None means that the run diverged."""
     text = recorded(metrics)
     return [
         {**r, f"final.{split}_{metric}": r.pop("final.test_accuracy")}
@@ -67,7 +67,7 @@ def judged(rows, made=None, **fields):
     return found, found.rankings[0], " ".join(paragraphs(found, found.rankings[0]))
 
 
-def test_the_lowest_error_leads_and_is_said_in_its_own_unit():
+def test_the_lowest_error_leads_and_is_printed_in_its_own_unit():
     _, ranking, said = judged(reached("relative_error", ERRORS))
     assert [s.contender for s in ranking.standings] == ["adam", "sgd"]
     assert ranking.scale.primary.name == "test_relative_error"
@@ -90,7 +90,7 @@ def test_the_lowest_error_leads_and_is_said_in_its_own_unit():
     assert "accuracy" not in said
 
 
-def test_a_score_that_cannot_exceed_1_has_an_interval_below_it():
+def test_a_score_that_cannot_exceed_1_has_an_interval_below_1():
     _, ranking, said = judged(reached("r2", SCORES, (R2, RELATIVE_ERROR, ERROR)))
     assert [s.contender for s in ranking.standings] == ["adam", "sgd"]
     assert said.startswith(f"On line, adam has the highest mean test R², {np.mean(SCORES['adam']):.4f} (")
@@ -110,7 +110,7 @@ def test_amounts_have_the_unit_of_the_metric():
     assert ranking.scale.primary.title == "test cross-entropy (nats)"
 
 
-def test_the_seeds_needed_and_who_is_behind_do_not_depend_on_the_direction():
+def test_the_ranking_and_the_seeds_needed_do_not_depend_on_the_direction():
     close = {"adam": [0.30, 0.34, 0.29, 0.33, 0.31], "sgd": [0.31, 0.33, 0.32, 0.34, 0.30]}
     _, lower, said = judged(reached("relative_error", close))
     negative = {name: [-value for value in values] for name, values in close.items()}
@@ -125,7 +125,7 @@ def test_the_seeds_needed_and_who_is_behind_do_not_depend_on_the_direction():
     assert "Not settled: sgd (behind by 0.0060, " in said
 
 
-def test_a_run_that_diverged_counts_as_an_untrained_model_of_any_metric():
+def test_a_run_that_diverged_counts_as_an_untrained_model_for_any_metric():
     rows = reached("relative_error", {"adam": [0.1, None, 0.1, 0.1, 0.1], "sgd": ERRORS["sgd"]})
     _, ranking, said = judged(rows)
     adam = ranking.standing("adam")
@@ -136,7 +136,7 @@ def test_a_run_that_diverged_counts_as_an_untrained_model_of_any_metric():
     assert pair.difference.estimate.mean == pytest.approx(difference)
 
 
-def test_without_the_value_of_an_untrained_model_a_run_that_diverged_counts_as_the_worst_and_that_is_said():
+def test_without_an_untrained_value_a_diverged_run_counts_as_the_worst_run():
     metrics = (dataclasses.replace(RELATIVE_ERROR, untrained=None), ERROR)
     _, ranking, said = judged(reached("relative_error", {"adam": [0.1, None, 0.2], "sgd": [0.3] * 3}, metrics))
     assert ranking.standing("adam").primary.mean == pytest.approx(0.2)
@@ -149,7 +149,7 @@ def test_without_the_value_of_an_untrained_model_a_run_that_diverged_counts_as_t
     assert said.startswith("On line nothing is confirmed yet.")
 
 
-def test_the_value_of_an_untrained_model_is_the_median_over_the_runs_that_measured_it():
+def test_the_untrained_value_is_the_median_over_the_runs_that_measured_it():
     metrics = [recorded([dataclasses.replace(ERROR, untrained=value)]) for value in (2.0, None, 9.0, 4.0)]
     assert metrics_of([None, *metrics])[0].untrained == 4.0
     assert metrics_of([metrics[1]])[0].untrained is None
@@ -158,7 +158,7 @@ def test_the_value_of_an_untrained_model_is_the_median_over_the_runs_that_measur
 
 
 def trials(values, metric, metrics=LINE, split="validation", workload="line", **fields):
-    """Returns trials of adam with these results; None for one that diverged."""
+    """Returns trials of adam with these results; None means that the trial diverged."""
     rates = [10.0 ** (i - 3) for i in range(len(values))]
     rows = tried("adam", dict(zip(rates, values, strict=True)), workload=workload, metrics=recorded(metrics), **fields)
     for each in rows:
@@ -173,11 +173,11 @@ def trials(values, metric, metrics=LINE, split="validation", workload="line", **
     [
         ("relative_error", LINE, [0.5, 0.2, None, 0.4], 1),
         ("r2", LINE, [0.5, 0.2, None, 0.9], 3),
-        ("r2", LINE, [-3.0, -0.2, -0.2, None], 1),  # the earlier of equals
+        ("r2", LINE, [-3.0, -0.2, -0.2, None], 1),  # the earlier of two equal trials
         ("accuracy", METRICS, [0.5, 0.7, 0.6, None], 1),
     ],
 )
-def test_the_trial_that_is_selected_is_the_best_by_the_metric(metric, metrics, values, best):
+def test_the_selected_trial_is_the_best_one_by_the_metric(metric, metrics, values, best):
     problem = Classification() if metrics is METRICS else Line()
     made = line_study(select=f"validation_{metric}", workloads=(Workload(name="line", problem=problem, epochs=2),))
     scores = trial_scores(made, results(trials(values, metric, metrics)))
@@ -194,7 +194,7 @@ def test_a_measure_that_the_runs_do_not_have_is_named():
 
 
 @pytest.mark.parametrize(("measure", "value", "step"), [("relative_error", 0.35, 20), ("r2", 0.35, 10)])
-def test_a_target_is_reached_from_the_side_that_is_worse(measure, value, step):
+def test_a_target_is_reached_in_the_direction_of_the_metric(measure, value, step):
     curve = {10: 0.5, 20: 0.3, 30: 0.2}
     target = Target(workload="line", measure=f"validation_{measure}", value=value)
     made = line_study(select="steps_to_target", targets=(target,))
@@ -207,7 +207,7 @@ def test_a_target_is_reached_from_the_side_that_is_worse(measure, value, step):
     assert score.value == step
 
 
-def test_the_expected_best_of_trials_counts_those_that_diverged_as_untrained_models():
+def test_the_expected_best_counts_diverged_trials_as_untrained_models():
     rows = [*reached("relative_error", ERRORS), *trials([0.2, 0.4, None], "relative_error")]
     made = line_study(select="validation_relative_error", search="random")
     _, ranking, said = judged(rows, made)
@@ -217,7 +217,7 @@ def test_the_expected_best_of_trials_counts_those_that_diverged_as_untrained_mod
     assert "Trials that diverged count against the budget: 1 of 3 of adam." in said
 
 
-def test_learning_rates_are_good_within_a_hundredth_of_what_training_gained():
+def test_learning_rates_are_good_within_1_percent_of_the_gain_from_training():
     values = [0.2079, 0.2, 0.2081, None]  # the tolerance is 1% of 1 − 0.2
     _, ranking, _ = judged([*reached("relative_error", ERRORS), *trials(values, "relative_error")])
     good = ranking.standing("adam").trials.good_learning_rates
@@ -259,7 +259,7 @@ def test_a_trial_that_diverged_is_the_worst_in_either_direction(metric, values, 
     assert found.evidence[0].correlation.rho == rho
 
 
-def test_roughness_is_of_the_headlines_curve_on_the_test_split():
+def test_roughness_is_that_of_the_headline_metrics_curve_on_the_test_split():
     rows = reached("relative_error", {"sgd": [0.2], "adam": [0.3]})
     curve = [0.9 / (i + 1) + 0.01 * (i % 3) for i in range(20)]
     lines = [
@@ -280,7 +280,7 @@ def test_roughness_is_of_the_headlines_curve_on_the_test_split():
         ("train_clean", "There are neither test nor validation results: these are of the training split."),
     ],
 )
-def test_results_are_of_the_first_split_that_there_is_and_that_is_said(split, sentence):
+def test_results_are_of_the_first_measured_split_and_the_paragraph_names_it(split, sentence):
     _, ranking, said = judged(reached("relative_error", ERRORS, split=split))
     assert ranking.scale.primary.name == f"{split}_relative_error"
     words = {"train_clean": "clean training"}.get(split, split)
@@ -290,7 +290,7 @@ def test_results_are_of_the_first_split_that_there_is_and_that_is_said(split, se
 
 
 def mixed(**fields) -> Study:
-    """Returns a study of classes, a line, and a line without validation and test examples."""
+    """Returns a study of a classification, a line, and a line without validation and test examples."""
     workloads = (
         Workload(name="digits_cnn", problem=Classification(), epochs=2),
         Workload(name="line", problem=Line(), epochs=2),
@@ -338,10 +338,10 @@ def test_each_workload_has_its_own_headline():
     assert evidence_in_words(unmeasured) == "test accuracy: not measured on this workload"
 
 
-def test_times_to_targets_of_different_metrics_make_one_profile():
+def test_times_to_targets_of_different_metrics_are_combined_in_one_score():
     made = mixed()
     rows, lines = mixed_rows(), []
-    at = {  # the step at which each reaches the target
+    at = {  # the step at which each contender reaches the target
         ("digits_cnn", "sgd"): 10, ("digits_cnn", "adam"): 20, ("line", "sgd"): 30, ("line", "adam"): 10,
         ("exact", "sgd"): 10, ("exact", "adam"): None,
     }  # fmt: skip
@@ -358,7 +358,7 @@ def test_times_to_targets_of_different_metrics_make_one_profile():
     found = verdict(results(rows, lines), document(made, timings=timings))
     steps = {(r.workload, s.contender): s.steps for r in found.rankings for s in r.standings}
     assert steps == at
-    # times as long as the fastest: sgd 1, 3, 1; adam 2, 1, never; up to 4 times
+    # Ratios to the fastest time: sgd 1, 3, 1; adam 2, 1, never. The score covers ratios up to 4.
     means = {name: score.mean for name, score in found.scores.items()}
     assert means == pytest.approx({"sgd": (2 / 3 * 2 + 1.0) / 3, "adam": (1 / 3 + 2 / 3 * 2) / 3})
     assert "on 3 workloads: sgd 0.778, adam 0.556. Intervals need at least 3 seeds" in str(scores_in_words(found))
@@ -422,7 +422,7 @@ def test_a_metric_that_differs_between_summary_and_curve_is_named(tmp_path):
         load(path)
 
 
-def test_a_problem_of_which_the_code_is_gone_is_read(tmp_path):
+def test_a_run_is_read_even_if_the_code_of_its_problem_is_missing(tmp_path):
     experiment = Experiment(name="line", workload=Workload(problem=Line()), optimizer=SGD())
     path = write_run(tmp_path, experiment, line_epochs(2), summary(experiment, validation_relative_error=0.25), LINE)
     problem = {"name": "mine.py:spring", "code": "0" * 12, "stiffness": 2.5, "dataset": "mine"}
@@ -440,7 +440,7 @@ def test_no_field_of_a_problem_has_the_name_of_a_column():
     assert not fields & run_types().keys()
 
 
-def test_measures_are_those_of_each_split_and_metric():
+def test_each_split_and_metric_has_a_measure():
     found = measures(LINE)
     assert len(found) == 4 * 3 + 2
     assert found["train_clean_r2"].words == "clean training R²"
@@ -449,12 +449,12 @@ def test_measures_are_those_of_each_split_and_metric():
     assert statistics.fmean(m.higher_is_better for m in found.values()) == 4 / 14
 
 
-def test_a_study_of_several_kinds_of_problems_comes_back_from_json():
+def test_a_study_of_several_kinds_of_problems_is_restored_from_json():
     made = mixed()
     assert Study.from_json(json.loads(json.dumps(made.to_json())), "study") == made
 
 
-def test_a_part_of_a_study_keeps_the_claims_about_what_it_measures():
+def test_a_part_of_a_study_keeps_the_claims_about_its_own_measures():
     one = claim(Comparison(measure="test_accuracy", lower="adam", higher="sgd"))
     other = claim(Comparison(measure="test_loss", lower="adam", higher="sgd"))
     made = mixed(claims=(one, other))

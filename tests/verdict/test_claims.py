@@ -1,4 +1,4 @@
-"""Claims on results made by hand: each answer, and what it rests on."""
+"""Claims about synthetic results: each answer and its evidence."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_comparison_is_supported_contradicted_or_undecided_by_its_interval():
     assert answered(close, comparison("sgd", "adam")).answer == "undecided"
 
 
-def test_a_trade_off_needs_both_of_its_parts():
+def test_a_trade_off_is_supported_only_if_both_of_its_parts_are():
     losses = [
         {**r, "final.train_clean_loss": loss}
         for r, loss in zip(ROWS, [0.5, 0.51, 0.52, 0.5, 0.49, 0.1, 0.11, 0.12, 0.1, 0.09], strict=True)
@@ -68,12 +68,12 @@ def test_a_single_seed_decides_nothing():
 
 
 def by_partial(losses):
-    """Returns trials of adam whose exponents and losses go together as given."""
+    """Returns trials of adam with these losses and with increasing exponents."""
     rows = tried("adam", {0.1 * (i + 1): loss for i, loss in enumerate(losses)})
     return [{**r, "optimizer.partial": (i + 1) / 16} for i, r in enumerate(rows)]
 
 
-def test_an_association_is_supported_where_ranks_agree():
+def test_an_association_is_supported_if_ranks_agree():
     part = Association(measure="validation_loss", contender="adam", field="optimizer.partial")
     found = answered(by_partial([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), part)
     assert found.answer == "supported"
@@ -87,7 +87,7 @@ def test_an_association_is_supported_where_ranks_agree():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_a_correlation_over_fewer_than_5_trials_cannot_decide(count):
-    """Of 4 trials in perfect order the p value is 2 / 4!, above 0.05; of 5 it is 2 / 5!."""
+    """The p value of 4 trials in perfect order is 2 / 4!, above 0.05; that of 5 trials is 2 / 5!."""
     part = Association(measure="validation_loss", contender="adam", field="optimizer.partial")
     found = answered(by_partial([0.1 * (i + 1) for i in range(count)]), part)
     assert found.answer == ("supported" if count == 5 else "undecided")
@@ -96,7 +96,7 @@ def test_a_correlation_over_fewer_than_5_trials_cannot_decide(count):
 
 
 def test_a_claim_about_a_pair_has_the_interval_of_the_table_of_pairs():
-    """A difference that is significant by itself and not among the pairs of six contenders is undecided."""
+    """A difference that is significant alone, but not after correction for all 15 pairs, is undecided."""
     rng = np.random.default_rng(5)
     names = ["adam", "sgd", "padam", "nadam", "amsgrad", "adamw"]
     values = {name: rng.normal(0.9, 0.01, 5).tolist() for name in names}
@@ -115,7 +115,7 @@ def test_a_claim_about_a_pair_has_the_interval_of_the_table_of_pairs():
     assert ranking.pair("adam", "sgd").difference.estimate == evidence.difference
 
 
-def test_how_the_setting_differs_is_said():
+def test_the_evidence_states_how_the_setting_differs():
     differs = "5 epochs instead of 300, and momentum 0.9 instead of none"
     made = study(
         ["adam", "sgd"],
@@ -125,14 +125,14 @@ def test_how_the_setting_differs_is_said():
     assert evidence_in_words(found).endswith(f". The setting here differs: {differs}")
 
 
-def test_an_association_is_contradicted_where_many_trials_show_none():
+def test_an_association_is_contradicted_if_many_trials_show_none():
     part = Association(measure="validation_loss", contender="adam", field="optimizer.partial")
     losses = [0.1 + 0.001 * ((37 * i) % 101) for i in range(101)]
     assert abs(scipy.stats.spearmanr(range(101), losses).statistic) < 0.1
     assert answered(by_partial(losses), part).answer == "contradicted"
 
 
-def test_a_trial_that_diverged_is_the_worst_of_all():
+def test_a_trial_that_diverged_counts_as_the_worst_trial():
     part = Association(measure="validation_loss", contender="adam", field="optimizer.partial")
     found = answered(by_partial([0.1, 0.2, 0.3, 0.4, 0.5, None]), part)
     assert found.evidence[0].correlation.rho == 1
@@ -155,7 +155,7 @@ def test_smoothness_is_judged_on_curves():
     claimed = comparison("adam", "sgd", "test_error_roughness")
     found = answered(ROWS, claimed, curves=curves, workloads=long_workload(20))
     assert found.answer == "supported"
-    assert found.evidence[0].difference.mean == pytest.approx(4 * 0.05)  # what wobbles by ± w has 4 w
+    assert found.evidence[0].difference.mean == pytest.approx(4 * 0.05)  # alternating by ± w gives 4 w
     short = answered(ROWS, claimed, curves=curves, workloads=long_workload(3))
     assert short.answer == "undecided"
     assert evidence_in_words(short) == (
@@ -163,7 +163,7 @@ def test_smoothness_is_judged_on_curves():
     )
 
 
-def test_a_straight_curve_has_no_roughness_and_a_short_one_none_to_measure():
+def test_a_straight_curve_has_roughness_0_and_a_short_curve_has_none():
     assert roughness([0.01 * i for i in range(20)]) == pytest.approx(0, abs=1e-12)
     rough = np.random.default_rng(0).uniform(size=25)
     assert roughness(rough.tolist()) == pytest.approx(np.abs(np.diff(rough, 2)).mean())
@@ -172,7 +172,7 @@ def test_a_straight_curve_has_no_roughness_and_a_short_one_none_to_measure():
     assert roughness([]) is None
 
 
-def test_a_smooth_curve_has_little_roughness_over_enough_epochs_and_much_over_three():
+def test_a_smooth_curve_has_low_roughness_over_20_epochs_and_high_over_3():
     """Noise-free exponentials that rise by 90 points, with time constants from half an epoch to the whole run."""
 
     def of(epochs, constant):
@@ -184,5 +184,5 @@ def test_a_smooth_curve_has_little_roughness_over_enough_epochs_and_much_over_th
         assert of(20, constant) < 0.02
 
 
-def test_every_measure_says_which_way_is_better():
+def test_higher_is_better_only_for_accuracies():
     assert all(m.higher_is_better == name.endswith("accuracy") for name, m in measures(METRICS).items())

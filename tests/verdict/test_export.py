@@ -21,7 +21,7 @@ def exported(made, document, reference=None):
 
 
 def keys(value, found=None) -> set[str]:
-    """Returns all field names in a JSON value, but for names of workloads, optimizers and hyperparameters."""
+    """Returns all field names in a JSON value, except names of workloads, optimizers and hyperparameters."""
     found = set() if found is None else found
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         keys(each, found)
@@ -37,7 +37,7 @@ def test_every_field_is_documented():
         assert keys(written) <= documented
 
 
-def test_the_numbers_are_those_of_the_verdict():
+def test_the_numbers_equal_those_of_the_verdict():
     written, found, whole = exported(*suite(QUALITIES))
     assert (written["format"], written["complete"], written["reference"]) == (1, True, "adamw")
     for workload, ranking in zip(written["workloads"], found.rankings, strict=True):

@@ -1,4 +1,4 @@
-"""Verdicts that take into account which test examples there are."""
+"""Verdicts that take the choice of the test examples into account."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def judged(right: dict[str, np.ndarray]) -> tuple[Verdict, Results, Document]:
 
 
 def noisy(own: np.ndarray, flips: int, seeds: int = 5) -> np.ndarray:
-    """Returns the same correct examples for each seed, but for a few that differ."""
+    """Returns the same correct examples for each seed, except a few examples that are changed at random."""
     random = np.random.default_rng(int(own.sum()))
     rows = np.repeat(own[None], seeds, axis=0)
     for row in rows:
@@ -43,7 +43,7 @@ def noisy(own: np.ndarray, flips: int, seeds: int = 5) -> np.ndarray:
 
 
 def lucky() -> dict[str, np.ndarray]:
-    """Returns two optimizers that get different examples right: adam 12 more, of 68 in which they differ."""
+    """Returns two optimizers that differ in 68 examples, of which adam gets 12 more right than sgd."""
     adam, sgd = np.ones(EXAMPLES), np.ones(EXAMPLES)
     adam[:28] = 0
     sgd[28:68] = 0
@@ -51,7 +51,7 @@ def lucky() -> dict[str, np.ndarray]:
 
 
 def better() -> dict[str, np.ndarray]:
-    """Returns two optimizers of which sgd makes 40 mistakes that adam does not make, and no others."""
+    """Returns two optimizers: sgd makes 40 mistakes that adam does not make, and otherwise they agree."""
     adam, sgd = np.ones(EXAMPLES), np.ones(EXAMPLES)
     sgd[:40] = 0
     return {ADAM: noisy(adam, 1), SGD: noisy(sgd, 1)}
@@ -79,7 +79,7 @@ def test_a_lead_that_other_test_examples_could_reverse_is_not_settled():
     assert shown.rows[0][-1] == "more test examples"
 
 
-def test_a_lead_in_nearly_all_examples_that_differ_is_settled():
+def test_a_lead_in_nearly_all_differing_examples_is_settled():
     found, _, _ = judged(better())
     (ranking,) = found.rankings
     pair = ranking.pair(ADAM, SGD)
@@ -89,7 +89,7 @@ def test_a_lead_in_nearly_all_examples_that_differ_is_settled():
     assert "so they hold for new data; those of means cover the seeds alone" in words
 
 
-def test_without_the_examples_the_seeds_decide_and_the_paragraph_says_so():
+def test_without_the_examples_the_seeds_decide_and_the_paragraph_states_it():
     right = lucky()
     rows = [row for name, own in right.items() for row in confirmed(name, [float(r.mean()) for r in own])]
     found = verdict(results(rows), document(study([*right])))
@@ -101,14 +101,14 @@ def test_without_the_examples_the_seeds_decide_and_the_paragraph_says_so():
     )
 
 
-def test_one_run_without_its_examples_is_enough_for_the_seeds_to_decide():
+def test_if_one_run_has_no_examples_the_seeds_alone_decide():
     found, table, made = judged(lucky())
     assert found.rankings[0].test_examples == EXAMPLES
     fewer = dataclasses.replace(table, examples=table.examples.slice(1))
     assert ranking_of(fewer, made, "digits_cnn").test_examples is None
 
 
-def test_a_diverged_run_has_the_worst_result_on_every_example():
+def test_a_diverged_run_counts_as_an_untrained_model_on_every_example():
     right = better()
     rows = {name: confirmed(name, [float(r.mean()) for r in own], **{"final.step": 10}) for name, own in right.items()}
     rows[SGD][0] |= {"status": "diverged", "final.test_accuracy": None, "final.step": None}

@@ -1,4 +1,4 @@
-"""The results in `experiments/results`: they belong to the studies that they record, and can be read and judged."""
+"""The results in `experiments/results` match the recorded studies, and can be read and judged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_recorded_runs_are_the_recorded_contenders_at_the_recorded_values(name):
+def test_recorded_runs_match_the_recorded_contenders_and_values(name):
     results = load(FOLDER / name)
     study = results.documents[0].study
     for row in results.runs.to_dicts():
@@ -39,7 +39,7 @@ def test_recorded_runs_are_the_recorded_contenders_at_the_recorded_values(name):
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_recorded_runs_are_all_that_their_study_plans(name):
+def test_all_runs_that_a_study_plans_are_recorded(name):
     results = load(FOLDER / name)
     (document,) = results.documents
     study, runs = document.study, document.runs
@@ -56,20 +56,20 @@ def test_recorded_runs_are_all_that_their_study_plans(name):
     assert set(results.runs["digest"]) == {run.digest for run in runs}
     if document.shares_points:
         assert list(runs) == [run.entry for run in planned]
-    else:  # the points of earlier versions are not drawn any more
+    else:  # earlier versions drew other points
         assert [(run.phase, run.unit, run.seed) for run in runs] == [
             (run.phase, run.unit.key, run.experiment.seed) for run in planned
         ]
 
 
 @pytest.mark.parametrize("name", ["digits", "suite"])
-def test_recorded_studies_are_those_of_the_catalog(name):
+def test_recorded_studies_equal_those_of_the_catalog(name):
     (document,) = load(FOLDER / name).documents
     assert document.study == STUDIES.find(name)
 
 
-def test_each_recorded_part_of_the_suite_is_whole():
-    """Optimizers are recorded one after the other, each with all its runs on a workload."""
+def test_each_recorded_part_of_the_suite_is_complete():
+    """Optimizers are recorded one after the other. Each one has all its runs on a workload."""
     results = load(FOLDER / "suite")
     (document,) = results.documents
     recorded, planned = set(results.runs["digest"]), set()
@@ -86,7 +86,7 @@ def test_each_recorded_part_of_the_suite_is_whole():
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_recorded_results_are_judged_as_readme_and_study_say(name):
+def test_recorded_results_have_the_documented_verdicts(name):
     results = load(FOLDER / name)
     (document,) = results.documents
     found = verdict(results, document)
@@ -101,12 +101,13 @@ HALVED = {
     ("digits", 2): (6, 6, 471, 356),
     ("digits", 3): (3, 6, 471, 227),
 }
-"""By study and number of rungs: in how many of how many searches halving would have kept the best trial, and how many
-epochs were trained and would have been trained. `study/README.md` says the same."""
+"""By study and number of rungs: the number of searches in which halving would have kept the best trial, the number of
+searches, the epochs that were trained, and the epochs that halving would have trained. The same numbers are in
+`jaxopt_bench/study/README.md`."""
 
 
 @pytest.mark.parametrize(("name", "most"), HALVED)
-def test_halving_would_have_kept_the_best_trials_of_recorded_searches_as_readme_says(name, most):
+def test_halving_of_recorded_searches_gives_the_numbers_of_the_readme(name, most):
     results = load(FOLDER / name)
     (document,) = results.documents
     study = document.study

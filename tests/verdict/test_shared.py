@@ -1,4 +1,4 @@
-"""Single settings for all workloads, against the definitions written as loops."""
+"""Single settings for all workloads, compared with their definitions written as loops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRIALS = 6
 
 
 def losses() -> dict[str, np.ndarray]:
-    """Returns the clean training losses of trials by contender [workloads, trials]; inf for one that diverged."""
+    """Returns the clean training losses of trials by contender [workloads, trials]; inf is a diverged trial."""
     random = np.random.default_rng(5)
     found = {name: np.exp(random.normal(-3, 1, size=(len(WORKLOADS), TRIALS))) for name in QUALITIES}
     found["sgd"][1, 2] = math.inf
@@ -54,7 +54,7 @@ def tried(shift: float = 0.0, **fields) -> tuple[Results, Document]:
 
 
 def positions(workload: int, values: np.ndarray) -> np.ndarray:
-    """Returns the share of the way from an untrained model to the best trial of both contenders."""
+    """Returns positions between an untrained model (0) and the best trial of both contenders (1)."""
     every = np.concatenate([table[workload] for table in losses().values()])
     best = every[np.isfinite(every)].min()
     kind = kind_of(WORKLOADS[workload])
@@ -63,7 +63,7 @@ def positions(workload: int, values: np.ndarray) -> np.ndarray:
         found = (accuracy - 0.1) / (1 - 0.9 * best / 2.302585 - 0.1)
     else:
         start = 24.2 if kind == "gap" else 2.302585092994046
-        with np.errstate(divide="ignore"):  # a trial that diverged
+        with np.errstate(divide="ignore"):  # for a diverged trial
             found = np.log(start / values) / np.log(start / best)
     return np.maximum(found, 0)
 
@@ -74,7 +74,7 @@ def scores(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_the_single_setting_is_the_one_of_the_best_mean_and_is_judged_where_it_was_not_chosen(name):
+def test_the_single_setting_has_the_best_mean_and_is_judged_on_left_out_workloads(name):
     made, document = tried()
     found = next(each for each in shared_settings(made, document, WORKLOADS) if each.contender == name)
     table = scores(name)
@@ -112,7 +112,7 @@ def test_the_expected_best_is_the_mean_over_workloads_and_all_subsets_of_trials(
             assert each.expected_best[k - 1] == pytest.approx(np.mean(best), abs=1e-6)
 
 
-def test_nothing_is_said_of_trials_that_differ_between_workloads():
+def test_without_the_same_trials_on_several_workloads_there_is_no_single_setting():
     made, document = tried(shift=1e-9)
     assert shared_settings(made, document, WORKLOADS) == ()
     made, document = tried()
@@ -126,7 +126,7 @@ def test_a_grid_has_no_expected_best():
     assert all(each.expected_best == () for each in shared_settings(made, document, WORKLOADS))
 
 
-def test_without_confirmations_by_the_same_measure_the_best_trials_stand_for_tuning_and_this_is_said():
+def test_without_matching_confirmations_tuning_is_judged_by_the_best_trials():
     made, document = tried()
     gone = [c for c in made.runs.columns if c.startswith("final.train_clean_")]
     confirmations = pl.col("phase") == "confirmation"
@@ -141,7 +141,7 @@ def test_without_confirmations_by_the_same_measure_the_best_trials_stand_for_tun
     assert "by the results that chose the settings, so this is too good" in said
 
 
-def test_the_paragraph_says_which_single_setting_does_best():
+def test_the_paragraph_names_the_contender_with_the_best_single_setting():
     made, document = tried()
     found = across(made, document, verdict(made, document))
     best = max(found.shared, key=lambda each: each.single.mean)
@@ -160,7 +160,7 @@ def test_a_contender_without_recorded_trials_is_left_out():
     assert one[0].trial == next(each for each in both if each.contender == "adamw").trial
 
 
-def test_a_single_setting_is_said_with_all_that_differs_from_the_defaults():
+def test_a_single_setting_is_printed_with_all_differences_from_the_defaults():
     made, document = tried()
     padam = dataclasses.replace(document.study.contenders[0], optimizer=Padam(partial=0.25), schedule=Cosine(1.0))
     study = dataclasses.replace(document.study, contenders=(padam, *document.study.contenders[1:]))

@@ -1,4 +1,4 @@
-"""Verdicts on results made by hand, where the answer is known; their statistics against SciPy."""
+"""Verdicts on synthetic results with a known answer. Their statistics are compared with SciPy."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_p_values_are_corrected_for_all_pairs():
         assert pair.adjusted == pytest.approx(least, rel=1e-9)
 
 
-def test_a_winner_is_named_only_where_every_difference_is_seen():
+def test_a_winner_is_named_only_if_every_difference_is_significant():
     assert "It wins: it is ahead of sgd (by 5.00 points" in words(judged(CLEAR))
     close = words(judged(CLOSE))
     assert "wins" not in close
@@ -83,8 +83,8 @@ def test_a_winner_is_named_only_where_every_difference_is_seen():
     assert "wins" not in some
 
 
-def test_no_interval_contradicts_the_words_beside_it():
-    """Over studies of which some differences are real: "ahead" stands beside intervals above zero alone."""
+def test_no_interval_contradicts_the_words_of_the_paragraph():
+    """In studies with some real differences, "ahead" is used only for intervals above zero."""
     rng = np.random.default_rng(0)
     names = ["adam", "sgd", "padam", "nadam"]
     for _ in range(20):
@@ -113,17 +113,17 @@ def said_with_rules(recorded: str | None) -> str:
     return words(verdict(results(rows), document(study(["muon", "sgd"]))))
 
 
-def test_which_parameters_an_inner_rule_updates_is_said():
+def test_the_paragraph_states_which_parameters_an_inner_rule_updates():
     muon, adam = "2 of 8 parameter arrays (64% of the numbers)", "6 of 8 parameter arrays (36% of the numbers)"
     assert f"muon applies 2 rules: muon on {muon} and adam on {adam}." in said_with_rules(json.dumps(RULES))
 
 
 @pytest.mark.parametrize("recorded", [None, "no JSON", "{}", "[1]", json.dumps(RULES[:1])])
-def test_records_without_inner_rules_say_nothing_of_them(recorded):
+def test_without_several_inner_rules_the_paragraph_does_not_mention_them(recorded):
     assert "rules" not in said_with_rules(recorded)
 
 
-def test_the_seeds_that_are_needed_are_those_of_the_corrected_test():
+def test_the_number_of_seeds_needed_is_that_of_the_corrected_test():
     (ranking,) = judged({**CLOSE, "padam": [0.90, 0.91, 0.92, 0.93, 0.94]}).rankings
     pair = ranking.pair("adam", "sgd")
     variance = (np.var(CLOSE["adam"], ddof=1) + np.var(CLOSE["sgd"], ddof=1)) / 2
@@ -141,7 +141,7 @@ def test_the_seeds_that_are_needed_are_those_of_the_corrected_test():
         assert power(seeds, deviation) >= 0.8 > power(seeds - 1, deviation)
 
 
-def test_how_many_seeds_are_needed_is_not_said_from_three():
+def test_three_seeds_are_too_few_to_estimate_the_number_of_seeds_needed():
     few = {name: values[:3] for name, values in CLOSE.items()}
     said = words(judged({"adam": [0.95, 0.96, 0.94], "sgd": [0.93, 0.95, 0.925]}))
     assert "There are too few seeds to say how many would be enough." in said
@@ -151,8 +151,8 @@ def test_how_many_seeds_are_needed_is_not_said_from_three():
     )
 
 
-def test_equal_values_are_no_proof():
-    """100% three times against 359 of 360 images three times: one image of difference, and no deviation at all."""
+def test_equal_values_do_not_prove_a_difference():
+    """Accuracies of 100% and of 359/360, three times each: they differ by one image, without any deviation."""
     full, one_less = [1.0] * 3, [359 / 360] * 3
     found = judged({"adam": full, "sgd": one_less, "padam": one_less})
     (ranking,) = found.rankings
@@ -168,7 +168,7 @@ def test_a_single_seed_names_no_winner():
     assert "With a single seed nothing can be said of the noise: no winner is named." in said
 
 
-def test_a_confirmation_that_diverged_counts_as_an_untrained_model_and_is_said():
+def test_a_diverged_confirmation_counts_as_an_untrained_model_and_is_mentioned():
     found = judged({"adam": [0.95, None, 0.95, 0.95, 0.95], "sgd": CLEAR["sgd"]})
     (ranking,) = found.rankings
     adam = ranking.standing("adam")
@@ -180,7 +180,7 @@ def test_a_confirmation_that_diverged_counts_as_an_untrained_model_and_is_said()
 
 
 def searches(means):
-    """Returns the verdict on independent searches with these means; None for one whose trials all diverged."""
+    """Returns the verdict on independent searches with these means; None is a search whose trials all diverged."""
     made = study(list(means), repetitions=max(map(len, means.values())), seeds=2)
     rows, selections = [], []
     for name, values in means.items():
@@ -193,7 +193,7 @@ def searches(means):
     return verdict(results(rows), document(made, selections=tuple(selections)))
 
 
-def test_over_one_search_the_verdict_is_conditional_and_over_several_it_is_of_their_means():
+def test_a_verdict_depends_on_its_single_search_or_compares_means_of_searches():
     assert "depends on one search" in words(judged(CLEAR))
     means = {"adam": [0.90, 0.96, 0.95], "sgd": [0.91, 0.92, 0.90]}
     found = searches(means)
@@ -206,11 +206,12 @@ def test_over_one_search_the_verdict_is_conditional_and_over_several_it_is_of_th
     assert "The means are over 3 independent searches" in words(found)
 
 
-def test_the_variance_of_results_is_shared_between_searches_and_seeds():
-    """Seeds are 0.01 from their means: 0.0002 in each of 6 searches. Between the searches of Adam and SGD there are
+def test_the_variance_of_results_is_divided_between_searches_and_seeds():
+    """The shares are those of an analysis of variance with two seeds in each of 6 searches.
 
-    2 · (0.0367² + 0.0233² + 0.0133²) and 2 · 2 · 0.01², 0.00453 together, with 4 degrees of freedom. So the variance of
-    seeds is 0.0002, and that of searches (0.00453 / 4 − 0.0002) / 2 = 0.000467, which is 70% of both.
+    Seeds differ by 0.01 from the mean of their search, so the variance of seeds is 0.0002. The sum of squares between
+    searches is 2 · (0.0367² + 0.0233² + 0.0133²) for Adam and 2 · 2 · 0.01² for SGD, together 0.00453, with 4 degrees
+    of freedom. So the variance of searches is (0.00453 / 4 − 0.0002) / 2 = 0.000467, which is 70% of the sum of both.
     """
     said = words(searches({"adam": [0.90, 0.96, 0.95], "sgd": [0.91, 0.92, 0.90]}))
     expected = "70% comes from the search and 30% comes from the seed."
@@ -218,8 +219,8 @@ def test_the_variance_of_results_is_shared_between_searches_and_seeds():
     assert "Of the variance" not in words(judged(CLEAR))
 
 
-def test_searches_are_ranked_by_what_is_tested():
-    """A high median with a low mean is no lead: two of five searches went wrong."""
+def test_searches_are_ranked_by_the_means_that_are_tested():
+    """A high median with a low mean is not a lead: two of the five searches had low results."""
     found = searches({"sgd": [0.96, 0.959, 0.96, 0.70, 0.72], "adam": [0.91, 0.912, 0.909, 0.911, 0.91]})
     said = words(found)
     assert said.startswith("On digits_cnn, adam has the highest mean test accuracy, 91.04% (")
@@ -227,7 +228,7 @@ def test_searches_are_ranked_by_what_is_tested():
     assert found.rankings[0].pairs[0].difference.estimate.mean > 0
 
 
-def test_searches_whose_trials_all_diverged_count_as_untrained_models_and_are_said():
+def test_diverged_searches_count_as_untrained_models_and_are_mentioned():
     found = searches({"sgd": [0.96, 0.96, None, 0.96, None], "adam": [0.90, 0.91, 0.92, 0.91, 0.90]})
     (ranking,) = found.rankings
     sgd = ranking.standing("sgd")
@@ -241,8 +242,8 @@ def test_searches_whose_trials_all_diverged_count_as_untrained_models_and_are_sa
     )
 
 
-def test_a_run_that_diverged_is_no_better_than_any_that_did_not():
-    """Five that diverged would have the accuracy of guessing, 10%; one that did not diverge has less."""
+def test_a_diverged_run_is_not_better_than_any_run_that_did_not_diverge():
+    """The five diverged runs would have the accuracy of guessing, 10%, but a run that did not diverge has 8.5%."""
     found = judged({"adam": [None] * 5, "sgd": [0.085, 0.12, 0.12, 0.12, 0.12]})
     (ranking,) = found.rankings
     assert [s.contender for s in ranking.standings] == ["sgd", "adam"]
@@ -266,10 +267,10 @@ def test_a_run_that_diverged_is_among_the_worst_in_measures_of_curves():
     (ranking,) = verdict(results(rows, lines), document(study(["adam", "sgd"]))).rankings
     adam = ranking.standing("adam").results["mean_clean_loss"]
     assert adam.count == 2
-    assert adam.mean == pytest.approx((0.4 + 2.95) / 2)  # more than an untrained model's, ln 10
+    assert adam.mean == pytest.approx((0.4 + 2.95) / 2)  # above the loss of an untrained model, ln 10
 
 
-def test_no_order_of_budgets_is_said():
+def test_the_paragraph_does_not_compare_budgets():
     losses = {"adam": [0.50, 0.49, 0.48, 0.30], "sgd": [2.0, 0.45, 2.0, 0.20]}
     rates = (1e-3, 1e-2, 1e-1, 1.0)
     rows = [r for name in losses for r in confirmed(name, CLEAR[name])]
@@ -297,13 +298,13 @@ def test_runs_of_finalists_cost_time_and_are_neither_trials_nor_confirmations():
     assert found.scale.tolerance == without.scale.tolerance
 
 
-def test_diverged_trials_cost_budget_and_the_good_learning_rates_leave_them_out():
+def test_diverged_trials_use_budget_and_are_not_among_the_good_learning_rates():
     rows = [r for name in CLEAR for r in confirmed(name, CLEAR[name])]
     rows += tried("adam", {1e-3: 0.1, 1e-2: 0.1, 1e-1: None, 1.0: None})
     (ranking,) = (found := verdict(results(rows), document(study(list(CLEAR))))).rankings
     trials = ranking.standing("adam").trials
     assert (trials.count, trials.diverged) == (4, 2)
-    assert trials.expected_best[0] == pytest.approx((0.1 + 0.1 + 2 * math.log(10)) / 4)  # those have the loss of chance
+    assert trials.expected_best[0] == pytest.approx((0.1 + 0.1 + 2 * math.log(10)) / 4)  # diverged: ln 10, as by chance
     assert (trials.good_learning_rates.low, trials.good_learning_rates.high) == (1e-3, 1e-2)
     assert "Trials that diverged count against the budget: 2 of 4 of adam." in " ".join(paragraphs(found, ranking))
     said = "Learning rates of the trials within a point of accuracy of the best: adam 0.001 to 0.01 (2 of 4 trials)."
@@ -317,16 +318,16 @@ ADAMS = Axis(1e-4, 1.0, "log")
 
 
 def said_of_edges(losses, edge, field="learning_rate", *, axis=ADAMS, of=None, boxes=(), **fields):
-    """Returns the paragraph on a winner at an edge of its range, with trials of these losses by hyperparameter.
+    """Returns the paragraph on a winner at an edge of the range of its hyperparameter.
 
     Args:
-      losses: of the trials of "adam".
-      edge: "low" or "high".
-      field: the hyperparameter.
-      axis: its range.
+      losses: the losses of the trials of "adam", by the value of the hyperparameter.
+      edge: the edge, "low" or "high".
+      field: the name of the hyperparameter.
+      axis: the range of the hyperparameter.
       of: the optimizer that is called "adam"; by default Adam.
       boxes: the extensions of its search space.
-      **fields: of the study.
+      **fields: fields of the study.
     """
     space = Space({f"optimizer.{field}": axis})
     contenders = [
@@ -347,7 +348,7 @@ RATES = [10.0 ** (-4 + 4 * (i + 0.5) / 8) for i in range(8)]
 IMPROVING = "Results still improve towards an edge of the search space"
 
 
-def test_an_edge_is_said_where_results_improve_towards_it():
+def test_an_edge_is_reported_if_results_improve_towards_it():
     falling = dict(zip(RATES, [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2], strict=True))
     assert (
         f"{IMPROVING}, where the best trial lies: adam (learning_rate, high). --widen extends it there, with as many "
@@ -359,8 +360,8 @@ def test_an_edge_is_said_where_results_improve_towards_it():
     assert "(learning_rate, high). The search space should be extended there, in another folder (--out)." in grid
 
 
-def test_an_edge_at_a_natural_limit_is_not_said():
-    """Padam accepts no exponent of more than 1/2."""
+def test_an_edge_at_a_natural_limit_is_not_reported():
+    """Padam does not accept an exponent above 1/2."""
     exponents = np.geomspace(1 / 16, 1 / 2, 8).tolist()
     falling = dict(zip(exponents, [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2], strict=True))
     padam = {"axis": Axis(1 / 16, 1 / 2, "log"), "of": OPTIMIZERS["padam"]}
@@ -369,7 +370,7 @@ def test_an_edge_at_a_natural_limit_is_not_said():
     assert "lies: adam (partial, low)." in said_of_edges(mirrored, "low", "partial", **padam)
 
 
-def test_the_edges_of_an_extended_search_space_are_those_of_all_its_trials():
+def test_the_edges_of_an_extended_search_space_are_those_of_its_full_range():
     rate = "optimizer.learning_rate"
     box = Extension(after=8, until=12, space=Space({rate: Axis(1.0, 10.0, "log")}))
     space = Space({rate: Axis(1e-4, 1.0, "log")})
@@ -381,8 +382,8 @@ def test_the_edges_of_an_extended_search_space_are_those_of_all_its_trials():
     assert "lies: adam (learning_rate, high). --widen" in said_of_edges(falling, "high", boxes=(box,), trials=12)
 
 
-def test_an_extended_search_has_no_curve_of_fewer_trials():
-    """Its first trials are no search of the kind that all of them are."""
+def test_an_extended_search_has_no_expected_best_of_fewer_trials():
+    """Its first trials are from a smaller search space than all trials together."""
     box = Extension(after=1, until=3, space=Space({"optimizer.learning_rate": Axis(1.0, 10.0, "log")}))
     contenders = study(["adam", "sgd"]).contenders
     made = study(["adam", "sgd"], contenders=(dataclasses.replace(contenders[0], extensions=(box,)), contenders[1]))
@@ -392,26 +393,26 @@ def test_an_extended_search_has_no_curve_of_fewer_trials():
     assert len(ranking.standing("sgd").trials.expected_best) == 3
 
 
-def test_an_edge_is_not_said_where_the_best_trial_lies_there_by_chance():
+def test_an_edge_is_not_reported_if_the_best_trial_is_there_by_chance():
     flat = dict(zip(RATES, [0.31, 0.33, 0.30, 0.34, 0.32, 0.31, 0.33, 0.29], strict=True))
     assert "edge" not in said_of_edges(flat, "high")
     assert "edge" not in said_of_edges(dict(list(flat.items())[-3:]), "high")  # three trials show no trend
 
 
-def test_a_trend_that_is_due_to_divergence_far_from_the_edge_is_none_near_it():
+def test_divergence_far_from_an_edge_is_not_a_trend_towards_the_edge():
     losses = dict(zip(RATES, [0.29, 0.33, 0.30, 0.31, None, None, None, None], strict=True))
     assert "edge" not in said_of_edges(losses, "low")
 
 
-def test_of_a_weight_decay_at_its_low_edge_it_says_that_zero_may_do():
+def test_for_a_weight_decay_at_its_low_edge_the_paragraph_suggests_zero():
     losses = dict(zip(RATES, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], strict=True))
     said = said_of_edges(losses, "low", "weight_decay")
     assert "Selected at the low edge of the weight decays, so that zero may do as well: adam." in said
     assert IMPROVING not in said
 
 
-def test_a_hyperparameter_without_influence_is_seldom_to_be_extended():
-    """8 Sobol points in two dimensions and losses at random; with the old rule 35% of studies named an edge."""
+def test_a_hyperparameter_without_influence_is_rarely_reported_at_an_edge():
+    """8 Sobol points in two dimensions, with random losses. With an earlier rule, 35% of studies named an edge."""
     space = Space({"optimizer.learning_rate": Axis(1e-4, 1.0, "log"), "optimizer.weight_decay": Axis(1e-6, 1.0, "log")})
     contender = Contender(name="adam", optimizer=OPTIMIZERS["adam"], space=space)
     made = study(["adam"], contenders=(contender,), trials=8)
@@ -434,7 +435,7 @@ def test_a_hyperparameter_without_influence_is_seldom_to_be_extended():
     assert sum(said) > 0
 
 
-def test_what_is_not_finished_is_not_counted_and_said():
+def test_unfinished_runs_are_not_counted_and_are_mentioned():
     made = study(["adam", "sgd", "padam"])
     rows = [*confirmed("adam", CLEAR["adam"]), *confirmed("sgd", CLEAR["sgd"][:3])]
     rows += [{**r, "status": "running"} for r in confirmed("padam", [None])]
@@ -458,7 +459,7 @@ def test_without_confirmations_nothing_is_claimed():
     assert words(found) == "On digits_cnn nothing is confirmed yet."
 
 
-def test_times_to_targets_become_profiles_and_scores():
+def test_scores_are_calculated_from_the_times_to_targets():
     workloads = ("digits_cnn", "second")
     one = study(["adam", "sgd"]).workloads[0]
     made = study(
@@ -467,7 +468,7 @@ def test_times_to_targets_become_profiles_and_scores():
         workloads=tuple(dataclasses.replace(one, name=name) for name in workloads),
         targets=tuple(Target(workload=name, measure="validation_accuracy", value=0.9) for name in workloads),
     )
-    reached = {  # steps, of three seeds
+    reached = {  # the steps to the target, for three seeds
         ("digits_cnn", "adam"): (10, 20, 30),
         ("digits_cnn", "sgd"): (40, 40, None),
         ("second", "adam"): (None, None, 10),
@@ -489,7 +490,8 @@ def test_times_to_targets_become_profiles_and_scores():
     assert (first.standing("sgd").steps, first.standing("sgd").seconds) == (40, 30.0)
     assert (second.standing("adam").steps, second.standing("adam").seconds) == (None, None)
     assert first.standing("sgd").times == (30.0, 30.0, math.inf)
-    # adam: 1 and never; sgd: 3 times as long and 1. Up to 4 times: adam half all along, sgd half up to 3, then all.
+    # Ratios to the fastest time: adam 1 and never; sgd 3 and 1. For ratios up to 4, adam reaches half of the targets;
+    # sgd reaches half of them up to ratio 3, and then all.
     means = {name: score.mean for name, score in found.scores.items()}
     assert means == pytest.approx({"adam": 0.5, "sgd": (0.5 * 2 + 1.0) / 3})
     said = scores_in_words(found)
@@ -503,7 +505,7 @@ def test_times_to_targets_become_profiles_and_scores():
     assert scores_in_words(untimed) is None
 
 
-def test_a_lead_in_score_that_no_seed_denies_is_said_and_searches_that_are_lost_reach_no_target():
+def test_a_clear_lead_in_score_is_stated_and_diverged_searches_reach_no_target():
     one = study(["adam", "sgd"]).workloads[0]
     names = ("digits_cnn", "second")
     made = study(
@@ -535,7 +537,7 @@ def test_a_lead_in_score_that_no_seed_denies_is_said_and_searches_that_are_lost_
     assert said.endswith("The lead of adam is larger.")
 
 
-def test_if_all_trials_diverged_it_says_so_and_how_to_continue():
+def test_if_all_trials_diverged_the_paragraph_states_how_to_continue():
     made = study(["adam", "sgd"])
     rows = [*tried("adam", {0.1: None, 1.0: None}), *tried("sgd", {0.1: None, 1.0: None, 10.0: None})]
     lost = [selection(name, None) for name in ("adam", "sgd")]
@@ -549,7 +551,7 @@ def test_if_all_trials_diverged_it_says_so_and_how_to_continue():
     assert words(found).startswith("On digits_cnn nothing is confirmed yet. All trials diverged: 2 of 2 of adam. To")
 
 
-def test_an_optimizer_whose_trials_all_diverged_is_named_beside_those_with_winners():
+def test_an_optimizer_whose_trials_all_diverged_is_named_in_the_paragraph():
     made = study(["adam", "sgd", "padam", "lion"])
     rows = [*confirmed("adam", CLEAR["adam"]), *confirmed("sgd", CLEAR["sgd"]), *tried("padam", {0.1: None})]
     chosen = (selection("adam"), selection("sgd"), selection("padam", None))
@@ -558,7 +560,7 @@ def test_an_optimizer_whose_trials_all_diverged_is_named_beside_those_with_winne
     assert "Without a confirmed winner: lion. All trials diverged: 1 of 1 of padam. To find" in said
 
 
-def test_the_number_of_seeds_that_is_told_is_that_of_the_results():
+def test_the_stated_number_of_seeds_is_that_of_the_results():
     made = study(["adam", "sgd"])
     rows = [*confirmed("adam", CLEAR["adam"]), *confirmed("sgd", CLEAR["sgd"][:3])]
     (ranking,) = verdict(results(rows), document(made)).rankings
@@ -568,7 +570,7 @@ def test_the_number_of_seeds_that_is_told_is_that_of_the_results():
 
 
 def test_a_trial_that_nearly_diverged_does_not_widen_the_intervals_of_losses():
-    """Its loss of 1e30 is rounded in steps of 1e23, those of the confirmations in steps of 1e-10."""
+    """Its loss of 1e30 is rounded in steps of 1e23, the losses of the confirmations in steps of 1e-10."""
     rows = [
         *tried("adam", {0.01: 0.1, 1.0: 1e30}),
         *(row | {"final.test_loss": 0.002 + 1e-4 * row["seed"] % 7e-4} for row in confirmed("adam", [0.95] * 5)),
@@ -579,7 +581,7 @@ def test_a_trial_that_nearly_diverged_does_not_widen_the_intervals_of_losses():
     assert 0.0005 < found.low < found.high < 0.01
 
 
-def test_of_many_optimizers_the_nearest_are_named_and_the_others_counted():
+def test_of_many_optimizers_the_nearest_are_named_and_the_others_are_counted():
     names = [name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search][:12]
     found = judged({name: [0.9 - 0.001 * i + 0.01 * j for j in range(5)] for i, name in enumerate(names)})
     answer, _, mind = paragraphs(found, found.rankings[0])

@@ -1,4 +1,4 @@
-"""When contenders count as significantly worse than another one: in truth, rarely by chance, and where they diverge."""
+"""Contenders count as significantly worse if they are worse or all their trials diverge, and rarely by chance."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def worse(qualities, added=("mine",), **fields):
     return worse_than(made, document, found, across(made, document, found), "adamw", added)
 
 
-def test_a_contender_is_worse_on_the_workload_where_it_is():
+def test_a_contender_is_worse_only_on_the_workload_with_a_lower_quality():
     found = worse({**EQUAL, "mine": EQUAL["mine"] | {"loss_b": 0.5}}, deviation=0.02)
     assert [(each.contender, each.workload) for each in found] == [("mine", "loss_b")]
     assert found[0].words.startswith("test loss worse by 0.2")
     assert worse({**EQUAL, "mine": EQUAL["mine"] | {"loss_b": 2.0}}, deviation=0.02) == []  # better
-    assert worse({**EQUAL, "other": EQUAL["mine"] | {"loss_b": 0.5}}, deviation=0.02) == []  # not asked for
+    assert worse({**EQUAL, "other": EQUAL["mine"] | {"loss_b": 0.5}}, deviation=0.02) == []  # not requested
 
 
-def test_small_differences_of_one_sign_on_all_workloads_are_one_of_all_workloads():
+def test_small_differences_of_one_sign_are_a_difference_over_all_workloads():
     twelve = [f"loss_{i}" for i in range(12)]
     slower = {"adamw": dict.fromkeys(twelve, 1.0), "mine": dict.fromkeys(twelve, 0.97)}
     found = worse(slower, deviation=0.06, seeds=3)
     (only,) = (each for each in found if each.workload == SUITE)
     assert only.contender == "mine"
-    assert len(found) < 6  # most of the workloads alone show nothing
+    assert len(found) < 6  # on most single workloads there is no difference
     assert only.words == "worse on 12 of 12 workloads"
     made, document = suite(slower, deviation=0.06, seeds=3)
     whole = across(made, document, verdict(made, document))
@@ -55,7 +55,7 @@ def test_equal_contenders_are_rarely_worse(monkeypatch):
     for seed in range(60):
         monkeypatch.setattr("tests.verdict.suites.SEED", seed)
         called += bool(worse(few, added=("mine", "other"), deviation=0.1, seeds=3))
-    assert called <= 7  # the probability of more is 1% at a rate of 5%
+    assert called <= 7  # with a rate of 5%, the probability of more than 7 is 1%
 
 
 def test_a_contender_whose_trials_all_diverge_is_worse():
@@ -75,5 +75,5 @@ def test_a_contender_whose_trials_all_diverge_is_worse():
     assert (only.contender, only.workload, only.adjusted, only.words) == ("mine", "gap_a", None, "all trials diverged")
 
 
-def test_a_single_seed_proves_nothing():
+def test_a_single_seed_does_not_show_that_a_contender_is_worse():
     assert worse({**EQUAL, "mine": EQUAL["mine"] | {"loss_b": 0.2}}, seeds=1) == []
