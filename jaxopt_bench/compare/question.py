@@ -79,7 +79,8 @@ def timed_study(
     finalists, seeds = BUDGETS[runs]
     again = f", {finalists} finalists with {seeds} seeds" if finalists else ""
     planned = f"{runs} trials{again} and {runs} confirmation seeds"
-    reporter.say(f"{planned} of {length} each: about {max(expected, 1):.0f} minutes{late}")
+    time = max(round(expected), 1)
+    reporter.say(f"{planned} of {length} each: about {time} minute{'s' * (time != 1)}{late}")
     study = study_of(dataclasses.replace(workload, epochs=epochs), loaded, runs, costs.steps_per_epoch)
     reporter.say(outlook_of(study).in_words)
     return study
