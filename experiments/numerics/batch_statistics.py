@@ -76,7 +76,7 @@ def measure(flags: Flags, seed: int) -> None:
             "corrected": corrected(states, step),
             "re-estimated": program.evaluator.states_to_evaluate(states, splits.train),
         }
-        metrics_of = task.problem.measured
+        metrics_of = task.problem.all_metrics
         found = {name: member(program.evaluator.evaluate(own, batches), 0) for name, own in kinds.items()}
         texts = (
             f"{name} {', '.join(metric.format(float(values[metric.name])) for metric in metrics_of)}"

@@ -22,7 +22,7 @@ from jaxopt_bench.cli.recorded import recorded_folders
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MODELS
-from jaxopt_bench.optimizers import Imported, measure_optimizer
+from jaxopt_bench.optimizers import ImportedOptimizer, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.problems import PROBLEMS, Classification, ProblemConfig
@@ -127,7 +127,7 @@ def show_optimizer(flags: OptimizerFlags) -> int:
         f"{schedule.name} ({schedule.source})" if stated is None else f"{schedule_in_words(stated)}, as its file states"
     )
     print_plain(console, f"schedule: {words}")
-    if isinstance(optimizer, Imported):
+    if isinstance(optimizer, ImportedOptimizer):
         try:
             called = optimizer.in_words
         except ParametersError as error:

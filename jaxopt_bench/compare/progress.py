@@ -61,7 +61,7 @@ class Progress:
     def end(self, job: Job) -> None:
         """A job has ended."""
 
-    def selected(self, unit: Unit, selection: Selection) -> None:
+    def report_selection(self, unit: Unit, selection: Selection) -> None:
         """The selection among a unit's trials has been made."""
 
     def say(self, text: str) -> None:
@@ -204,8 +204,8 @@ class DisplayedProgress(Progress):
             self.seconds.setdefault(job.unit.workload.name, []).append(begun.spent)
         self.show(job, begins=False)
 
-    def selected(self, unit: Unit, selection: Selection) -> None:
-        """See `Progress.selected`."""
+    def report_selection(self, unit: Unit, selection: Selection) -> None:
+        """See `Progress.report_selection`."""
         self._choose(unit, selection)
         counts = self.counts[unit.key]
         if counts.planned:
@@ -366,8 +366,8 @@ class _JobReporter(Reporter):
         self.begun.where = f"epoch {self.begun.epochs:.1f} of {self.epochs}"
         self.shown.refresh(self.begun)
 
-    def diverged(self, message: str) -> None:
-        """See `Reporter.diverged`."""
+    def report_divergence(self, message: str) -> None:
+        """See `Reporter.report_divergence`."""
         self.counts.diverged += 1
         self.shown.refresh(self.begun)
 

@@ -129,7 +129,7 @@ def _measures(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]
     for unit in units(study):
         experiment = experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False)
         Task(experiment, known[unit.workload.problem])  # checks the batch size, and that the optimizer can be used
-    metrics = {workload.name: known[workload.problem].measured for workload in study.workloads}
+    metrics = {workload.name: known[workload.problem].all_metrics for workload in study.workloads}
     study.check_metrics({name: [metric.name for metric in own] for name, own in metrics.items()})
     return {name: judged_by(study, name, own) for name, own in metrics.items()}
 
@@ -300,4 +300,4 @@ class _Work:
             finalists={index: new_scores[index].value for index in chosen},
         )
         self.folder.record(selections=[found])
-        self.progress.selected(unit, found)
+        self.progress.report_selection(unit, found)

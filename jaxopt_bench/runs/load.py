@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jaxopt_bench.display import Displayed
+from jaxopt_bench.display import NotebookDisplay
 from jaxopt_bench.errors import UnknownNameError, UserError, shortened
 from jaxopt_bench.experiment import Experiment, digest_of
 from jaxopt_bench.problems import Metric
@@ -72,7 +72,7 @@ def checkpoint_location_to_json(directory: pathlib.Path, location: CheckpointLoc
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(Displayed):
+class Run(NotebookDisplay):
     """The recorded files of one run.
 
     Attributes:
@@ -100,7 +100,7 @@ class Run(Displayed):
             raise newer(self.path / "config.json", error) from error
 
     @functools.cached_property
-    def measured(self) -> tuple[Metric, ...]:
+    def problem_metrics(self) -> tuple[Metric, ...]:
         """The metrics of its problem, the headline first."""
         return tuple(Metric.from_json(values) for values in self.config["metrics"])
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_regular
-from jaxopt_bench.optimizers import Imported, Share
+from jaxopt_bench.optimizers import ImportedOptimizer, Share
 from jaxopt_bench.runs.environment import changes
 from jaxopt_bench.runs.evaluation import EVALUATION
 from jaxopt_bench.runs.events import Events
@@ -56,7 +56,7 @@ class Member:
     @property
     def metric_names(self) -> list[str]:
         """The names of the metrics in each of its lines, the headline first."""
-        return [metric.name for metric in self.task.problem.measured]
+        return [metric.name for metric in self.task.problem.all_metrics]
 
     def check_config(self) -> None:
         """Checks that the files in the directory belong to this run.
@@ -126,12 +126,12 @@ class Member:
             "experiment": self.task.experiment.to_json(),
             "digest": self.task.experiment.digest,
             "task": task_to_json(self.task),
-            "metrics": [metric.to_json() for metric in self.task.problem.measured],
+            "metrics": [metric.to_json() for metric in self.task.problem.all_metrics],
             "recording": recording.to_json(),
             "checkpoints": checkpoint_location_to_json(self.directory, location),
             "environments": earlier if same else [*earlier, here],
         }
-        if isinstance(optimizer := self.task.experiment.optimizer, Imported):
+        if isinstance(optimizer := self.task.experiment.optimizer, ImportedOptimizer):
             config["optimizer_form"] = {**optimizer.form.to_json(), "words": optimizer.in_words}
         if rules:
             config["inner_rules"] = [dataclasses.asdict(rule) for rule in rules]

@@ -34,7 +34,7 @@ class Reporter:
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """Called after some steps."""
 
-    def measured(self, records: Sequence[Record]) -> None:
+    def report_metrics(self, records: Sequence[Record]) -> None:
         """Called when lines were added to the metrics: one line for some steps, or all lines at the end of an epoch.
 
         For a population, the lines are the medians over its members; [] if no member is active.
@@ -43,7 +43,7 @@ class Reporter:
     def say(self, message: str) -> None:
         """Called with a message that is shown on a line of its own."""
 
-    def diverged(self, message: str) -> None:
+    def report_divergence(self, message: str) -> None:
         """Called when a run diverges."""
         self.say(message)
 
@@ -74,7 +74,7 @@ class Lines(Reporter):
         if time.monotonic() - self.last > self.every:
             self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest, self.metrics)}  {self.speed}")
 
-    def measured(self, records: Sequence[Record]) -> None:
+    def report_metrics(self, records: Sequence[Record]) -> None:
         """Prints the line of an epoch."""
         if not records:
             return
@@ -169,9 +169,9 @@ class Live(Lines):
         speed = f"{examples_per_second:,.0f} examples/s  {format_duration(seconds_left)} left"
         self.progress.update(self.task, completed=step, epoch=f"epoch {epoch}/{epochs}", speed=speed)
 
-    def measured(self, records: Sequence[Record]) -> None:
+    def report_metrics(self, records: Sequence[Record]) -> None:
         """Prints the line of an epoch above the bar, and shows the latest loss beside the bar."""
-        super().measured(records)
+        super().report_metrics(records)
         latest = [record for record in records if record["split"] == "train_steps"]
         if latest and self.console.width >= WIDE:
             self.progress.update(self.task, metrics=_splits(latest, self.metrics))

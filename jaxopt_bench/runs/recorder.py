@@ -66,7 +66,7 @@ class Recorder:
         self._held: dict[int, Any] = {}  # by step: checkpoints that are not written yet
         self._saved = time.monotonic()
         self._task, self._names = population.task, population.members[0].metric_names
-        self._headline = self._task.problem.measured[0]
+        self._headline = self._task.problem.all_metrics[0]
 
     @property
     def active(self) -> list[Member]:
@@ -108,7 +108,7 @@ class Recorder:
                 self._diverge(
                     member, first, f"the loss, the gradient or the update of step {first:,} was not finite", step
                 )
-        self.options.reporter.measured(median_lines(written, self._names))
+        self.options.reporter.report_metrics(median_lines(written, self._names))
 
     def write_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
         """Writes a line for every split that is evaluated once per epoch.
@@ -126,7 +126,7 @@ class Recorder:
                 lines.append(self._evaluation_line(split, step, member, found, sharing))
             member.record(lines)
             written.append(lines)
-        self.options.reporter.measured(median_lines(written, self._names))
+        self.options.reporter.report_metrics(median_lines(written, self._names))
 
     def rewrite_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
         """Replaces the lines at the end of an epoch whose evaluation was interrupted; see `write_epoch`."""
@@ -155,7 +155,7 @@ class Recorder:
                 lines = [self._evaluation_line("test", step, member, found, len(members), index)]
                 member.record(lines)
                 written.append(lines)
-        self.options.reporter.measured(median_lines(written, self._names))
+        self.options.reporter.report_metrics(median_lines(written, self._names))
 
     def lacks_examples(self, member: Member, step: int) -> bool:
         """Returns whether the results for the test examples at a step are requested and missing."""
@@ -239,7 +239,7 @@ class Recorder:
     def _diverge(self, member: Member, step: int, reason: str, found: int) -> None:
         """Ends a member that diverged at `step`. This was detected after the step `found`, which may be later."""
         which = f"{member.directory.name} " if len(self.population.members) > 1 else ""
-        self.options.reporter.diverged(f"{which}diverged: {reason}")
+        self.options.reporter.report_divergence(f"{which}diverged: {reason}")
         if len(self.active) == 1:
             self._save_held()  # no other checkpoint will follow
         self.checkpoints.wait()

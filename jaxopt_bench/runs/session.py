@@ -95,7 +95,7 @@ class Session:
           Interrupted: after a signal, when a checkpoint has been written.
         """
         self._introduce()
-        self.recorder.options.begun()
+        self.recorder.options.on_training_start()
         with stopped_by_signals(self.stop):
             if unevaluated := self._unevaluated():
                 self._evaluate_again(unevaluated)
@@ -120,7 +120,7 @@ class Session:
         resumed = f", continued from step {self.step:,}" if self.step else ""
         size = f"{self.recorder.parameters:,} parameters, {task.steps:,} steps"
         title = f"{task.experiment.name}{many}: {size}{resumed}\n{population.folder}"
-        self.reporter.start(title, self.step, self.last, task.steps_per_epoch, task.problem.measured)
+        self.reporter.start(title, self.step, self.last, task.steps_per_epoch, task.problem.all_metrics)
         schedules, epochs = [m.task.experiment.schedule for m in population.members], task.experiment.workload.epochs
         warmup = max((s.warmup_epochs(epochs) for s in schedules if isinstance(s, WarmedUp)), default=0.0)
         if warmup >= epochs:

@@ -216,7 +216,9 @@ def _train_wave(
         if len(population.members) == 1:  # there is nothing to measure
             population = with_recorded_threads(population)
         program = Program(population.task, len(population.members))
-        if options.ahead and program.members == jax.process_count() == 1:  # otherwise it was compiled earlier
+        if (
+            options.compile_in_background and program.members == jax.process_count() == 1
+        ):  # otherwise it was compiled earlier
             program.start_compiling(splits.train)
         start = restore(population, program, options.reporter)
         if population.task.code_path.side_by_side is None:

@@ -219,7 +219,7 @@ class Evaluator:
         return self.task.shared(self._make_evaluation_values, "evaluation_values", self.members)
 
     def _make_evaluation_values(self) -> Callable[[EvaluationMetrics], Values]:
-        measured = self.task.problem.measured
+        measured = self.task.problem.all_metrics
         return jax.jit(jax.vmap(lambda own: own.compute(measured)))
 
     def predict(self, states: TrainState, batches: Iterable[MaskedBatch]) -> tuple[Arrays, Arrays]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import Hyperparameters, Moment
+from jaxopt_bench.optimizers import Hyperparameters, StepContext
 from jaxopt_bench.training.code_path import options_to_run_once
 from jaxopt_bench.training.devices import placed, shardings
 from jaxopt_bench.training.population import check_one_program, member, over_members, stack
@@ -42,13 +42,13 @@ class TrainState(flax.struct.PyTreeNode):
     seed: UInt32[Array, ""]
 
 
-def moment(
+def make_step_context(
     experiment: Experiment,
     steps_per_epoch: int,
     schedule: Hyperparameters,
     seed: UInt32[Array, ""],
     step: Integer[Array, ""],
-) -> Moment:
+) -> StepContext:
     """Returns the inputs of the optimizer at a step counted from 0: the state of the schedule and of the training.
 
     The epoch is the sum of its whole and its fractional part, so that a whole epoch is exact in float32 for any number
@@ -63,7 +63,7 @@ def moment(
     def multiplier_at(step: Integer[Array, ""]) -> Float[Array, ""]:
         return experiment.schedule.multiplier(schedule, epoch_at(jnp.asarray(step)), epochs, length)
 
-    return Moment(
+    return StepContext(
         multiplier=multiplier_at(step),
         progress=epoch_at(step) / epochs,
         ends_epoch=step % steps_per_epoch == steps_per_epoch - 1,
@@ -143,7 +143,7 @@ def first_state(
 ) -> TrainState:
     """Returns the state before the first step, for given parameters."""
     start = jnp.zeros((), jnp.int32)
-    now = moment(experiment, steps_per_epoch, schedule, seed, start)
+    now = make_step_context(experiment, steps_per_epoch, schedule, seed, start)
     return TrainState(
         step=start,
         params=params,

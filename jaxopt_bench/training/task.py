@@ -144,4 +144,4 @@ class Task:
     def step_metrics(self) -> tuple[Metric, ...]:
         """The metrics that a training step measures."""
         known = {LOSS, *self.step_statistics}
-        return tuple(metric for metric in self.problem.measured if known.issuperset(metric.statistics))
+        return tuple(metric for metric in self.problem.all_metrics if known.issuperset(metric.statistics))

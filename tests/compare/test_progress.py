@@ -86,7 +86,7 @@ def test_a_large_study_has_bars_only_for_its_running_jobs(small, tmp_path):
         assert "compiling" in plain.file.getvalue()
         reporter.start("3 trials", step=0, steps=40, steps_per_epoch=10, metrics=METRICS)
         reporter.advance(step=20, examples_per_second=1.0, seconds_left=60.0)
-        reporter.diverged("one is gone")
+        reporter.report_divergence("one is gone")
         plain = Console(file=io.StringIO(), width=80)
         plain.print(bars._bars())
         label, own, whole = plain.file.getvalue().splitlines()

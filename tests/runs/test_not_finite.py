@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from jaxopt_bench import load_run, train, train_population
-from jaxopt_bench.optimizers import SGD, AdamW, Constant, imported
+from jaxopt_bench.optimizers import SGD, AdamW, Constant, wrap_optimizer
 from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import EVALUATION, Interrupted, Options, Recording, Run, finish, session
 from jaxopt_bench.runs.signals import Unfinished
@@ -40,7 +40,7 @@ def broken_at(tiny, monkeypatch):
             broken = jnp.isin(optax.tree.get(opt_state, "count"), jnp.asarray(steps))
             return jax.tree.map(lambda leaf: jnp.where(broken, jnp.nan, leaf), params)
 
-        optimizer = imported(mine)()
+        optimizer = wrap_optimizer(mine)()
         monkeypatch.setattr(type(optimizer), "evaluated", staticmethod(evaluated))
         monkeypatch.setattr(type(optimizer), "own_average", True)
         return dataclasses.replace(tiny, optimizer=optimizer)

@@ -22,9 +22,9 @@ def drive(reporter: Reporter) -> None:
     """Reports the first of two epochs to a reporter."""
     reporter.start("an_experiment: 10 parameters", 0, 200, 100, METRICS)
     reporter.advance(50, 1234.0, 75.0)
-    reporter.measured([{"step": 50, "epoch": 0.5, "split": "train_steps", "loss": 1.5, "accuracy": 0.25}])
+    reporter.report_metrics([{"step": 50, "epoch": 0.5, "split": "train_steps", "loss": 1.5, "accuracy": 0.25}])
     reporter.advance(100, 1234.0, 60.0)
-    reporter.measured(
+    reporter.report_metrics(
         [
             {"step": 100, "epoch": 1.0, "split": "train", "loss": 1.25, "accuracy": 0.5},
             {"step": 100, "epoch": 1.0, "split": "validation", "loss": None, "accuracy": 0.75},
@@ -50,7 +50,7 @@ def test_a_headline_metric_that_is_not_a_percentage_has_its_name_and_unit():
     error = Metric(name="rms_error", words="RMS error", unit="N")
     for metrics in ((error, Metric(name="loss", unit="N²")), (Metric(name="loss"),)):
         lines.start("springs", 0, 100, 100, metrics)
-        lines.measured([{"step": 100, "epoch": 1.0, "split": "validation", "loss": 1.5, "rms_error": 0.25}])
+        lines.report_metrics([{"step": 100, "epoch": 1.0, "split": "validation", "loss": 1.5, "rms_error": 0.25}])
     assert out.getvalue().splitlines() == [
         "springs",
         "epoch 1/1  validation 1.5000 RMS error 0.2500 N",
@@ -93,7 +93,7 @@ def test_a_population_shows_the_medians_of_finite_values():
     out = io.StringIO()
     shown = Lines(Console(file=out, width=200))
     shown.start("a population", 0, 200, 100, METRICS)
-    shown.measured([{**medians, "epoch": 1.0}])
+    shown.report_metrics([{**medians, "epoch": 1.0}])
     assert "epoch 1/2, median of 4 runs  train 2.0000 50.00%" in out.getvalue()
 
 
@@ -101,7 +101,7 @@ def test_a_population_shows_the_medians_of_finite_values():
 def test_reporting_a_population_without_remaining_members_does_not_fail(reporter):
     shown = reporter(Console(file=io.StringIO()))
     shown.start("a population", 0, 200, 100, METRICS)
-    shown.measured([])
+    shown.report_metrics([])
     shown.stop()
 
 

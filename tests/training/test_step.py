@@ -191,7 +191,7 @@ def test_training_updates_batch_statistics_and_evaluation_is_finite(tiny, normed
     assert all(jax.tree.leaves(moved))
     evaluate = make_evaluation_step(task)
     metrics, _ = evaluate(after.params, after.variables, batch, jnp.ones(8, bool))
-    assert np.isfinite(float(metrics.compute(task.problem.measured)["loss"]))
+    assert np.isfinite(float(metrics.compute(task.problem.all_metrics)["loss"]))
 
 
 def test_masked_examples_do_not_count(tiny):
@@ -199,8 +199,8 @@ def test_masked_examples_do_not_count(tiny):
     state, evaluate = initial_state(task), make_evaluation_step(task)
     mask = jnp.arange(16) < 5
     first = take_examples(batch, slice(5))
-    masked = evaluate(state.params, state.variables, batch, mask)[0].compute(task.problem.measured)
-    alone = evaluate(state.params, state.variables, first, jnp.ones(5, bool))[0].compute(task.problem.measured)
+    masked = evaluate(state.params, state.variables, batch, mask)[0].compute(task.problem.all_metrics)
+    alone = evaluate(state.params, state.variables, first, jnp.ones(5, bool))[0].compute(task.problem.all_metrics)
     np.testing.assert_allclose(masked["loss"], alone["loss"], rtol=1e-6)
     np.testing.assert_allclose(masked["accuracy"], alone["accuracy"], rtol=1e-6)
 

@@ -26,7 +26,7 @@ class EpochMarks(Reporter):
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def measured(self, records: Sequence[Record]) -> None:
+    def report_metrics(self, records: Sequence[Record]) -> None:
         """Records the time if the lines belong to an epoch."""
         if records and records[0]["split"] == "train":
             self.ends.append(time.perf_counter())
