@@ -68,7 +68,7 @@ def measure(flags: Flags, seed: int) -> None:
         while step < last:
             epoch, done = divmod(step, task.steps_per_epoch)
             count = min(last - step, task.steps_per_epoch - done)
-            order = program.epoch_orders(states.seed, epoch)
+            order = program.epoch_permutations(states.seed, epoch)
             states, metrics = program.advance(states, metrics, splits.train, order, jnp.full(1, count))
             step += count
         kinds = {

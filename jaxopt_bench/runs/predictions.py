@@ -22,7 +22,7 @@ from jaxopt_bench.runs.load import CheckpointLocation
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.runs.splits import Splits, load_task
-from jaxopt_bench.training import Program, Task, TrainState, fetched, padded_batches
+from jaxopt_bench.training import Program, Task, TrainState, fetch_to_host, padded_batches
 
 
 def write_evaluations(
@@ -44,11 +44,11 @@ def write_evaluations(
     Raises:
       UserError: if a function of the problem that makes outputs or views fails, or returns an invalid value.
     """
-    program, states = program.for_one(), fetched(states)
+    program, states = program.for_one(), fetch_to_host(states)
     task = program.task
     for index, directory in directories.items():
         own = jax.tree.map(lambda leaf, at=index: jnp.asarray(leaf[at : at + 1]), states)
-        batch, prepared = fetched(program.first_batch(splits.train, own.seed[0]))
+        batch, prepared = fetch_to_host(program.first_batch(splits.train, own.seed[0]))
         training = _views("training_views", task.problem.training_views, batch, prepared)
         _check_outputs(task, own, batch)
         own = program.evaluator.states_to_evaluate(own, splits.train, watched)

@@ -25,7 +25,7 @@ from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.runs.progress import median_lines
 from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.runs.signals import Interrupted
-from jaxopt_bench.training import NEVER, fetched
+from jaxopt_bench.training import NEVER, fetch_to_host
 from jaxopt_bench.training import member as member_of
 
 MOST_HELD = 256 * 2**20
@@ -195,7 +195,7 @@ class Recorder:
           snapshot: the states and the metrics since the last line, on the device.
           last: whether no other checkpoint will follow, so that this one is written at once.
         """
-        snapshot, recording = fetched(snapshot), self.options.recording
+        snapshot, recording = fetch_to_host(snapshot), self.options.recording
         diverged = snapshot["metrics"].diverged.step
         if not any(diverged[member.index] == NEVER for member in self.active):
             return
@@ -272,7 +272,7 @@ def opened_recorder(population: Population, start: Start, options: Options) -> I
 
     It first removes later lines and checkpoints, and the files that are written at the end of a run.
     """
-    count, recorded = len(population.members), start.step - fetched(start.metrics.steps).astype(int)
+    count, recorded = len(population.members), start.step - fetch_to_host(start.metrics.steps).astype(int)
     parameters = count_parameters(start.states.params) // count
     remove_leftovers(population.folder)
     for member in population.active:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxopt_bench.runs.checkpoints import restore_latest
 from jaxopt_bench.runs.population import Population, check_states
 from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.training import Program, StepMetrics, TrainState, initial_states, placed, shardings
+from jaxopt_bench.training import Program, StepMetrics, TrainState, initial_states, shard_over_devices, shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,5 +44,5 @@ def restore(population: Population, program: Program, reporter: Reporter) -> Sta
     step, tree = found
     check_states(tree["state"], population.active, population.checkpoints / str(step))
     stacked = shardings(program.task.code_path, program.members)[0]
-    on_device = placed(jax.tree.map(jnp.asarray, tree), stacked)
+    on_device = shard_over_devices(jax.tree.map(jnp.asarray, tree), stacked)
     return Start(step, on_device["state"], on_device["metrics"])

@@ -24,7 +24,16 @@ from jaxopt_bench.runs.recorder import MeasuredSplit, Recorder
 from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.runs.signals import Interrupted, StopRequest, Unfinished, stopped_by_signals
 from jaxopt_bench.runs.splits import Splits
-from jaxopt_bench.training import Program, StepMetrics, Task, copied, everywhere, fetched, padded_batches, placed
+from jaxopt_bench.training import (
+    Program,
+    StepMetrics,
+    Task,
+    copied,
+    fetch_to_host,
+    padded_batches,
+    replicated_sharding,
+    shard_over_devices,
+)
 
 HOUR = 3600.0
 
@@ -79,7 +88,7 @@ class Session:
         self.stop = StopRequest()
         self.clock = Clock(self.task.experiment.workload.batch_size)
         self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated repeatedly
-        self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of examples in it
+        self._permutations: tuple[int, Any] = (-1, None)  # an epoch, and the members' permutations in it
         self._evaluation_seconds = 0.0  # for the evaluations of the last epoch
 
     def _last_step(self, until_epoch: int | None) -> int:
@@ -151,12 +160,12 @@ class Session:
         members, recorder = self.recorder.population.members, self.recorder
         steps = agreed(self.clock.slice(recorder.next_stop(self.step) - self.step))
         epoch = self.step // self.task.steps_per_epoch
-        if self._order[0] != epoch:
-            self._order = (epoch, self.program.epoch_orders(self.states.seed, epoch))
+        if self._permutations[0] != epoch:
+            self._permutations = (epoch, self.program.epoch_permutations(self.states.seed, epoch))
         counts = jnp.asarray([0 if member.finished else steps for member in members], jnp.int32)
         self.clock.start(steps, len(recorder.active))
         self.states, self.metrics = self.program.advance(
-            self.states, self.metrics, self.splits.train, self._order[1], counts
+            self.states, self.metrics, self.splits.train, self._permutations[1], counts
         )
         self.step += steps
         dispatched = Slice(self.step, self.metrics, recorder.is_line_due(self.step))
@@ -183,7 +192,7 @@ class Session:
     def _write(self, done: Slice, last: bool = False) -> None:
         """Writes the metrics of a slice, then its checkpoint. The checkpoint of the last slice is written at once."""
         if done.is_line_due:
-            self.recorder.write_steps(done.step, fetched(done.measured), self.clock.lap())
+            self.recorder.write_steps(done.step, fetch_to_host(done.measured), self.clock.lap())
         if done.evaluations:
             self.recorder.write_epoch(done.step, done.evaluations, self.recorder.active)
         if done.snapshot is not None:
@@ -211,7 +220,7 @@ class Session:
             states = evaluator.states_to_evaluate(self.states, self.splits.train, self.stop.until_requested)
             for split in self._splits_of_epoch():
                 batches = self.stop.until_requested(self._batches_of(split))
-                values = fetched(evaluator.evaluate(states, batches))
+                values = fetch_to_host(evaluator.evaluate(states, batches))
                 now = time.perf_counter()
                 found[split], began = MeasuredSplit(values, now - began), now
         except Unfinished:
@@ -223,7 +232,7 @@ class Session:
         """Returns the batches of a split, which stay on the device."""
         if split not in self._batches:
             batches = list(padded_batches(self.splits.named(split)))
-            self._batches[split] = placed(batches, everywhere(self.task.code_path))
+            self._batches[split] = shard_over_devices(batches, replicated_sharding(self.task.code_path))
         return self._batches[split]
 
     def _unevaluated(self) -> list[Member]:

@@ -15,8 +15,8 @@ from jaxopt_bench import prng
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import Hyperparameters, StepContext
 from jaxopt_bench.training.code_path import options_to_run_once
-from jaxopt_bench.training.devices import placed, shardings
-from jaxopt_bench.training.population import check_one_program, member, over_members, stack
+from jaxopt_bench.training.devices import shard_over_devices, shardings
+from jaxopt_bench.training.population import check_one_program, map_over_members, member, stack
 from jaxopt_bench.training.task import Task
 
 
@@ -80,7 +80,7 @@ def initial_states(tasks: Sequence[Task]) -> TrainState:
     """
     check_one_program(tasks)
     states = _initial_states(tasks[0], len(tasks))(*_numbers(tasks))
-    return placed(states, shardings(tasks[0].code_path, len(tasks))[0])
+    return shard_over_devices(states, shardings(tasks[0].code_path, len(tasks))[0])
 
 
 def initial_state(task: Task) -> TrainState:
@@ -104,10 +104,10 @@ def _initial_states(task: Task, members: int) -> Any:
     of_one = functools.partial(_initial_state, task)
 
     def initial_states(*numbers: Any) -> TrainState:
-        return over_members(of_one, task.code_path, members)((), *numbers)
+        return map_over_members(of_one, task.code_path, members)((), *numbers)
 
     make = functools.partial(jax.jit, initial_states, compiler_options=options_to_run_once())
-    return task.shared(make, "initial_states", task.trained, members)
+    return task.make_once(make, "initial_states", task.compiled_fields, members)
 
 
 def _abstract_numbers(task: Task, members: int) -> Any:
