@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from jaxopt_bench.compare.record import Record, combined, planned_of
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.results import Results, load_runs, together
-from jaxopt_bench.runs import locked
+from jaxopt_bench.runs import lock_directory
 from jaxopt_bench.runs.load import RESTORE, has_finished, is_begun, load_summary, missing_files
 from jaxopt_bench.study import (
     DOCUMENT,
@@ -58,7 +58,7 @@ class StudyFolder:
           UserError: if the folder holds a study that cannot grow into this one, or a study in an earlier format.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, wait=True):
+        with lock_directory(self.path, wait=True):
             earlier = self.document if (self.path / DOCUMENT).exists() else None
             if earlier is not None and earlier.format < FORMAT:
                 raise UserError(
@@ -111,7 +111,7 @@ class StudyFolder:
         Finalists are added only if `among`, the trials among which they were chosen, are still all trials of their
         unit, because another process may have added trials. Selections and timings replace those of the same units.
         """
-        with locked(self.path, wait=True):
+        with lock_directory(self.path, wait=True):
             now = self.document
             added_runs = [run.entry for run in finalists if now.trials(run.unit.key) == [each.entry for each in among]]
             by_unit = {found.unit: found for found in (*now.selections, *selections)}

@@ -21,7 +21,7 @@ from jaxopt_bench.runs import (
     train_population,
 )
 from jaxopt_bench.runs.environment import environment
-from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.processes import run_on_first_process
 from jaxopt_bench.study import FOLDERS, Planned, Unit
 from jaxopt_bench.training import choose_code_path
 
@@ -121,7 +121,7 @@ def perform(
     if kind == "timing":
         path = dataclasses.replace(choose_code_path(devices=options.devices), devices=1)
         own = Options(data_dir=options.data_dir, code_path=path, problems=problems)
-        seconds = found_by_first(lambda: seconds_per_step(experiments, own))
+        seconds = run_on_first_process(lambda: seconds_per_step(experiments, own))
         return StepTime(seconds, environment(path))
     training = training_options(kind, options, reporter, problems, until_epoch)
     if on_training_start is not None:

@@ -17,7 +17,7 @@ from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.formatting import format_duration, join_words
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.runs import NoticingLive, Reporter
+from jaxopt_bench.runs import LiveDisplay, Reporter
 from jaxopt_bench.study import (
     HALVING,
     STEPS,
@@ -308,7 +308,7 @@ class StudyBars(DisplayedProgress):
     def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
         super().start(study, folder, own, judged)
-        self.live = NoticingLive(self._bars, self.console)
+        self.live = LiveDisplay(self._bars, self.console)
         self.live.start()
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.results.recording import held
-from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, locked
+from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, lock_directory
 from jaxopt_bench.study import (
     HALVING,
     Document,
@@ -220,7 +220,7 @@ class _Work:
         claim = self.folder.path / "claims" / f"{unit.workload.name}_{unit.contender.name}" / str(unit.repetition)
         claim.mkdir(parents=True, exist_ok=True)
         try:
-            self.claims.enter_context(locked(claim))
+            self.claims.enter_context(lock_directory(claim))
         except LockedError:
             return []
         document = self.folder.document

@@ -35,7 +35,7 @@ def finish(program: Program, states: TrainState, splits: Splits, recorder: Recor
       stop: whether the process was asked to stop.
 
     Raises:
-      Unfinished: if the process is asked to stop before all work is done. Evaluations that were written are not
+      WorkStopped: if the process is asked to stop before all work is done. Evaluations that were written are not
         repeated when the run is resumed.
     """
     step = program.task.steps

@@ -20,7 +20,7 @@ from jaxopt_bench.errors import UnknownNameError, UserError, shortened
 from jaxopt_bench.experiment import Experiment, digest_of
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import checkpoints
-from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
+from jaxopt_bench.runs.records import SPLITS, MetricsLine, best_step, read_metrics
 from jaxopt_bench.strict_json import NUMBER, check_object, read_json
 from jaxopt_bench.training import Task, TrainState, first_state, member
 
@@ -84,7 +84,7 @@ class Run(NotebookDisplay):
 
     path: pathlib.Path
     config: Mapping[str, Any] = dataclasses.field(repr=False)
-    metrics: list[Record] = dataclasses.field(repr=False)
+    metrics: list[MetricsLine] = dataclasses.field(repr=False)
     summary: Mapping[str, Any] | None = dataclasses.field(repr=False)
 
     @functools.cached_property
@@ -183,7 +183,7 @@ def load_run(path: str | pathlib.Path) -> Run:
 def run_of_files(path: pathlib.Path, config: Mapping[str, Any], summary: Mapping[str, Any] | None) -> Run:
     """Returns a run whose files, except `metrics.jsonl`, have been read already; see `load_run`."""
     check_complete(path)
-    records = read_records(path / "metrics.jsonl")
+    records = read_metrics(path / "metrics.jsonl")
     check_identity(path, config, summary)
     _check_metrics(path, [metric["name"] for metric in config["metrics"]], records, summary)
     if summary is not None:
@@ -224,7 +224,7 @@ def _prefixed(part: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_metrics(
-    directory: pathlib.Path, names: Sequence[str], records: Sequence[Record], summary: Mapping[str, Any] | None
+    directory: pathlib.Path, names: Sequence[str], records: Sequence[MetricsLine], summary: Mapping[str, Any] | None
 ) -> None:
     """Checks that the value of each metric in a run's files is a number or null."""
     for number, record in enumerate(records, start=1):

@@ -16,10 +16,10 @@ from jaxopt_bench.optimizers import ImportedOptimizer, Share
 from jaxopt_bench.runs.environment import changes
 from jaxopt_bench.runs.evaluation import EVALUATION
 from jaxopt_bench.runs.events import Events
-from jaxopt_bench.runs.index import CONFIG, SUMMARY, Entry
+from jaxopt_bench.runs.index import CONFIG, SUMMARY, IndexedRun
 from jaxopt_bench.runs.load import CheckpointLocation, checkpoint_location_to_json, task_to_json
 from jaxopt_bench.runs.options import Recording
-from jaxopt_bench.runs.records import SPLITS, MetricsFile, Record, at_step, best_step, evaluations
+from jaxopt_bench.runs.records import SPLITS, MetricsFile, MetricsLine, at_step, best_step, evaluations
 from jaxopt_bench.strict_json import write_json
 from jaxopt_bench.training import Task
 
@@ -36,7 +36,7 @@ class Member:
     """
 
     task: Task
-    entry: Entry
+    entry: IndexedRun
     index: int
     finished: bool = False
     _metrics: MetricsFile | None = None
@@ -102,7 +102,7 @@ class Member:
         if self._events is not None:
             self._events.flush()
 
-    def record(self, lines: Sequence[Record]) -> None:
+    def record(self, lines: Sequence[MetricsLine]) -> None:
         """Writes lines of metrics."""
         self.metrics.append(lines)
         if self._events is not None:
@@ -160,7 +160,7 @@ class Member:
         }
         write_json(self.directory / SUMMARY, summary | more)
 
-    def not_finite(self, step: int) -> Record | None:
+    def not_finite(self, step: int) -> MetricsLine | None:
         """Returns the first line of the last step or the best epoch with a loss that is not finite; None if none has.
 
         Args:

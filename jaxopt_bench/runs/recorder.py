@@ -21,7 +21,7 @@ from jaxopt_bench.runs.examples import load_examples, save_examples
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.population import Population
-from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.processes import run_on_first_process
 from jaxopt_bench.runs.progress import median_lines
 from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.runs.signals import Interrupted
@@ -165,7 +165,7 @@ class Recorder:
 
     def _evaluation_line(
         self, split: str, step: int, member: Member, found: MeasuredSplit, sharing: int, index: int | None = None
-    ) -> records.Record:
+    ) -> records.MetricsLine:
         own = self._values_of(member, found.values, index)
         return self._line(split, step, **own, seconds=found.seconds / sharing)
 
@@ -175,7 +175,7 @@ class Recorder:
         found = {name: records.finite(float(value[index])) for name, value in values.items()}
         return found | {name: None for name in self._names if name not in found}
 
-    def _line(self, split: str, step: int, /, **values: Any) -> records.Record:
+    def _line(self, split: str, step: int, /, **values: Any) -> records.MetricsLine:
         return {"step": step, "epoch": step / self._task.steps_per_epoch, "split": split, **values}
 
     # Checkpoints
@@ -251,7 +251,7 @@ class Recorder:
         self.checkpoints.wait()
         for member in self.active:
             member.end("interrupted", step, self.parameters)
-        saved = max(found_by_first(lambda: checkpoint_steps(self.checkpoints.directory)), default=0)
+        saved = max(run_on_first_process(lambda: checkpoint_steps(self.checkpoints.directory)), default=0)
         return Interrupted(signal, self.population.folder, saved)
 
     def stop_early(self, step: int) -> None:

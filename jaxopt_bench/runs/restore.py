@@ -35,7 +35,7 @@ def restore(population: Population, program: Program, reporter: Reporter) -> Sta
       UserError: if all checkpoints are damaged, or the last one holds the states of other runs.
     """
     found = None
-    if population.begun:
+    if population.has_checkpoint:
         found = restore_latest(population.checkpoints, program.abstract_checkpoint(), warn=reporter.say)
     if found is None:  # if the folder has checkpoints, they belong to runs whose directories were removed
         if any((member.directory / "metrics.jsonl").exists() for member in population.active):

@@ -19,10 +19,10 @@ from jaxopt_bench.optimizers import SCHEDULES, WarmedUp
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.finish import finish
 from jaxopt_bench.runs.member import Member
-from jaxopt_bench.runs.processes import agreed
+from jaxopt_bench.runs.processes import broadcast_from_first_process
 from jaxopt_bench.runs.recorder import MeasuredSplit, Recorder
 from jaxopt_bench.runs.restore import Start
-from jaxopt_bench.runs.signals import Interrupted, StopRequest, Unfinished, stopped_by_signals
+from jaxopt_bench.runs.signals import Interrupted, StopRequest, WorkStopped, handle_stop_signals
 from jaxopt_bench.runs.splits import Splits
 from jaxopt_bench.training import (
     Program,
@@ -39,7 +39,7 @@ HOUR = 3600.0
 
 
 @dataclasses.dataclass
-class Slice:
+class Chunk:
     """Some steps that the device makes, and the values that the host writes for them.
 
     Attributes:
@@ -62,7 +62,7 @@ class Slice:
 class Session:
     """The part of one process in the training of a population.
 
-    While the device makes a slice of steps, the host writes the metrics of the previous slice.
+    While the device makes a chunk of steps, the host writes the metrics of the previous chunk.
 
     Attributes:
       step: the number of steps that were sent to the device.
@@ -105,7 +105,7 @@ class Session:
         """
         self._introduce()
         self.recorder.options.on_training_start()
-        with stopped_by_signals(self.stop):
+        with handle_stop_signals(self.stop):
             if unevaluated := self._unevaluated():
                 self._evaluate_again(unevaluated)
             self._make_steps()
@@ -117,7 +117,7 @@ class Session:
                 return
             try:
                 finish(self.program, self.states, self.splits, self.recorder, self.stop)
-            except Unfinished:
+            except WorkStopped:
                 raise self._interrupted() from None
 
     def _interrupted(self) -> Interrupted:
@@ -144,7 +144,7 @@ class Session:
 
     def _make_steps(self) -> None:
         """Makes steps until the last one or until the process is asked to stop, and then saves a checkpoint."""
-        done: Slice | None = None
+        done: Chunk | None = None
         while self.step < self.last and self.recorder.active and not self.stop.requested():
             under_way = self._dispatch()
             if done is not None:
@@ -155,10 +155,10 @@ class Session:
             done.snapshot = done.snapshot or self._snapshot()
             self._write(done, last=True)
 
-    def _dispatch(self) -> Slice:
+    def _dispatch(self) -> Chunk:
         """Sends the steps up to the next stop to the device, or fewer, so that the display is updated often enough."""
         members, recorder = self.recorder.population.members, self.recorder
-        steps = agreed(self.clock.slice(recorder.next_stop(self.step) - self.step))
+        steps = broadcast_from_first_process(self.clock.next_chunk_steps(recorder.next_stop(self.step) - self.step))
         epoch = self.step // self.task.steps_per_epoch
         if self._permutations[0] != epoch:
             self._permutations = (epoch, self.program.epoch_permutations(self.states.seed, epoch))
@@ -168,12 +168,12 @@ class Session:
             self.states, self.metrics, self.splits.train, self._permutations[1], counts
         )
         self.step += steps
-        dispatched = Slice(self.step, self.metrics, recorder.is_line_due(self.step))
+        dispatched = Chunk(self.step, self.metrics, recorder.is_line_due(self.step))
         if dispatched.is_line_due:
             self.metrics = self.program.empty_metrics()
         return dispatched
 
-    def _await(self, under_way: Slice) -> None:
+    def _await(self, under_way: Chunk) -> None:
         """Waits until the steps are made. Then does all work on the states, before the next steps change them."""
         jax.block_until_ready(under_way.metrics)
         self.clock.stop()
@@ -189,8 +189,8 @@ class Session:
         if self.recorder.is_checkpoint_due(self.step):
             under_way.snapshot = self._snapshot()
 
-    def _write(self, done: Slice, last: bool = False) -> None:
-        """Writes the metrics of a slice, then its checkpoint. The checkpoint of the last slice is written at once."""
+    def _write(self, done: Chunk, last: bool = False) -> None:
+        """Writes the metrics of a chunk, then its checkpoint. The checkpoint of the last chunk is written at once."""
         if done.is_line_due:
             self.recorder.write_steps(done.step, fetch_to_host(done.measured), self.clock.lap())
         if done.evaluations:
@@ -223,7 +223,7 @@ class Session:
                 values = fetch_to_host(evaluator.evaluate(states, batches))
                 now = time.perf_counter()
                 found[split], began = MeasuredSplit(values, now - began), now
-        except Unfinished:
+        except WorkStopped:
             return {}
         self._evaluation_seconds = sum(measured.seconds for measured in found.values())
         return found
@@ -251,7 +251,7 @@ class Session:
     # Estimates
 
     def _seconds_for(self, steps: int) -> float:
-        """Estimates the seconds of steps from the last slice, and those of evaluations from the last epoch."""
+        """Estimates the seconds of steps from the last chunk, and those of evaluations from the last epoch."""
         epochs = math.ceil(steps / self.task.steps_per_epoch)
         return steps * self.clock.seconds_per_step + epochs * self._evaluation_seconds
 

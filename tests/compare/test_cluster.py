@@ -26,7 +26,7 @@ from jaxopt_bench.compare.worker import Shared, Task, perform_patiently, work
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Axis, Cosine, Space, load
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.runs import Interrupted, LockedError, locked
+from jaxopt_bench.runs import Interrupted, LockedError, lock_directory
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 from jaxopt_bench.study import Contender, Study, read_document, trials, units
 from jaxopt_bench.training.code_path import LAYERS
@@ -244,7 +244,7 @@ def test_a_study_resumes_from_checkpoints_after_a_stop_and_after_a_killed_worker
         compare(part, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=Cluster(nodes.address))
     assert stop.value.signal == signal.SIGTERM
     (home,) = tmp_path.glob("trials/*/population-*")
-    with locked(home):  # no process trains it any more
+    with lock_directory(home):  # no process trains it any more
         first = cut_of(home)
     for run in first.lines:
         summary = load_run(run).summary
@@ -310,12 +310,12 @@ def test_the_error_for_a_missing_cluster_names_its_address(address, study, tmp_p
 
 def test_a_worker_waits_for_runs_that_another_process_has_locked(tiny, tmp_path, monkeypatch):
     def train(*_: Any, **__: Any) -> None:
-        with locked(tmp_path):
+        with lock_directory(tmp_path):
             return
 
     monkeypatch.setattr(worker, "perform", train)
     with contextlib.ExitStack() as held:
-        held.enter_context(locked(tmp_path))
+        held.enter_context(lock_directory(tmp_path))
         monkeypatch.setattr(worker, "PATIENCE", 0.0)
         with pytest.raises(LockedError, match="is in use by"):
             perform_patiently("trial", [tiny], JobOptions(tmp_path))

@@ -17,8 +17,8 @@ from jaxopt_bench.compare.jobs import Job
 from jaxopt_bench.compare.progress import StudyBars, StudyLines
 from jaxopt_bench.measures import measures
 from jaxopt_bench.optimizers import SGD
-from jaxopt_bench.runs import NoticingLive
-from jaxopt_bench.runs.signals import NOTICES, StopRequest, stopped_by_signals
+from jaxopt_bench.runs import LiveDisplay
+from jaxopt_bench.runs.signals import NOTICES, StopRequest, handle_stop_signals
 from jaxopt_bench.study import finalists, trials, units
 from tests.compare.conftest import contender
 from tests.results.directories import METRICS
@@ -171,11 +171,11 @@ def test_bars_leave_no_thread_behind_if_drawing_them_fails(small, tmp_path, monk
 @pytest.mark.parametrize("live", [True, False])
 def test_a_stop_request_is_shown_in_the_display_or_printed_if_there_is_none(live, capfd):
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    display = NoticingLive(lambda: "a bar", console)
+    display = LiveDisplay(lambda: "a bar", console)
     request = StopRequest()
     # The tests may have been started with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with stopped_by_signals(request):
+    with handle_stop_signals(request):
         if live:
             display.start()
         try:

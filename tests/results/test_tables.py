@@ -23,7 +23,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosi
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Results, load, load_runs, together
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
-from jaxopt_bench.runs import Options, Recording, Reporter, read_records
+from jaxopt_bench.runs import Options, Recording, Reporter, read_metrics
 from jaxopt_bench.study import Contender, RunEntry, Selection, Study, StudyRun, Target, confirmations, trials, units
 from jaxopt_bench.verdict import trial_scores
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
@@ -344,7 +344,7 @@ def test_lines_that_only_the_slow_reader_accepts_are_also_read(tmp_path):
         file.write(json.dumps(line(11, "train") | {"other": ["deeper", {"than": "columns"}]}).encode() + b"\n")
         file.write(json.dumps(line(12, "train") | {"loss": 10**19}).encode() + b"\n")
     steps = load(path).curves["step"].to_list()
-    assert steps == [record["step"] for record in read_records(path / "metrics.jsonl")] == [10, 10, 10, 11, 12]
+    assert steps == [record["step"] for record in read_metrics(path / "metrics.jsonl")] == [10, 10, 10, 11, 12]
 
 
 @pytest.mark.parametrize(
@@ -618,7 +618,7 @@ def test_every_value_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_
     results = load(tmp_path)
     (row,) = results.runs.to_dicts()
     assert row["status"] == "completed"
-    for written in read_records(path / "metrics.jsonl"):
+    for written in read_metrics(path / "metrics.jsonl"):
         assert written.keys() <= curve_types(["accuracy"]).keys()
     ended = json.loads((path / "summary.json").read_text())
     for at in ("final", "best"):
