@@ -22,7 +22,7 @@ from jaxopt_bench.runs import (
 )
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.runs.processes import run_on_first_process
-from jaxopt_bench.study import FOLDERS, Planned, Unit
+from jaxopt_bench.study import FOLDERS, PlannedRun, Unit
 from jaxopt_bench.training import choose_code_path
 
 JobKind = Literal["trial", "finalist", "confirmation", "timing"]
@@ -44,7 +44,7 @@ class Job:
 
     kind: JobKind
     unit: Unit
-    runs: tuple[Planned, ...]
+    runs: tuple[PlannedRun, ...]
     until_epoch: int | None = None
 
     @property

@@ -21,23 +21,23 @@ from jaxopt_bench.runs import LiveDisplay, Reporter
 from jaxopt_bench.study import (
     HALVING,
     STEPS,
-    Planned,
+    PlannedRun,
     Rung,
     Selection,
     Study,
     Unit,
     UnitKey,
     budget_in_words,
-    confirmations,
-    finalists,
+    plan_confirmations,
+    plan_finalists,
+    plan_trials,
     training_epochs,
-    trials,
     units,
 )
 
 MOST_JOBS = 4
 """The maximum number of running jobs that a terminal shows."""
-UnitTrials = Sequence[tuple[Unit, Sequence[Planned]]]
+UnitTrials = Sequence[tuple[Unit, Sequence[PlannedRun]]]
 """Units, or parts of units, with their trials."""
 
 
@@ -152,7 +152,7 @@ class DisplayedProgress(Progress):
         self.study, self.judged, document = study, judged, folder.document
         self.own = {unit.key: len(runs) for unit, runs in own}
         for unit in units(study):
-            planned = trials(study, unit)
+            planned = plan_trials(study, unit)
             left, epoch = current_rung(study, folder, unit, planned, judged[unit.workload.name])
             running = len(folder.unfinished(left, epoch))
             rungs = study.rungs_on(unit.workload, len(planned) // study.trial_seeds)
@@ -160,14 +160,14 @@ class DisplayedProgress(Progress):
             counts.epochs = running * (epoch - counts.epoch_before(epoch))
             counts.epochs += study.trial_seeds * counts.epochs_after(epoch)
             self.counts[unit.key] = counts
-            again = finalists(study, unit, document.finalists(unit.key))
+            again = plan_finalists(study, unit, document.finalists(unit.key))
             expected = study.finalists_among(rungs[-1].trials) * study.finalist_seeds
             counts.again = len(again) or expected
             counts.repeated = len(again) - len(folder.unfinished(again))
             found = document.selection(unit.key)
             if found is not None:
                 self._choose(unit, found)
-                winners = [] if found.trial is None else confirmations(study, unit, found.trial)
+                winners = [] if found.trial is None else plan_confirmations(study, unit, found.trial)
                 counts.confirmed = len(winners) - len(folder.unfinished(winners))
         optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
         loads = ", ".join(w.name for w in study.workloads)

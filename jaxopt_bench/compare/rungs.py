@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.measures import Measure
-from jaxopt_bench.study import Planned, Study, Unit
+from jaxopt_bench.study import PlannedRun, Study, Unit
 from jaxopt_bench.verdict import ranked, trial_scores
 
 
 def current_rung(
-    study: Study, folder: StudyFolder, unit: Unit, planned: Sequence[Planned], judged: Measure
-) -> tuple[list[Planned], int]:
+    study: Study, folder: StudyFolder, unit: Unit, planned: Sequence[PlannedRun], judged: Measure
+) -> tuple[list[PlannedRun], int]:
     """Returns the trials at the first rung that some of them have not reached, or otherwise at the last rung.
 
     Promotions depend only on the metrics that were recorded up to a rung's epoch. So a study that was stopped, or has

@@ -19,7 +19,7 @@ from jaxopt_bench.measures import measures
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.runs import LiveDisplay
 from jaxopt_bench.runs.signals import NOTICES, StopRequest, handle_stop_signals
-from jaxopt_bench.study import finalists, trials, units
+from jaxopt_bench.study import plan_finalists, plan_trials, units
 from tests.compare.conftest import contender
 from tests.results.directories import METRICS
 
@@ -74,10 +74,10 @@ def test_a_large_study_has_bars_only_for_its_running_jobs(small, tmp_path):
     at = StudyFolder(tmp_path / "study")
     at.begin(large)
     first, *_ = units(large)
-    planned = trials(large, first)
+    planned = plan_trials(large, first)
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     bars = StudyBars(console)
-    bars.start(large, at, [(unit, trials(large, unit)) for unit in units(large)], JUDGED)
+    bars.start(large, at, [(unit, plan_trials(large, unit)) for unit in units(large)], JUDGED)
     try:
         job = Job("trial", first, tuple(planned))
         reporter = bars.begin(job)
@@ -104,7 +104,7 @@ def test_the_time_left_covers_only_this_process_even_after_it_resumes_a_job(smal
     at = StudyFolder(tmp_path / "study")
     at.begin(tiny)
     first, _ = units(tiny)
-    planned = trials(tiny, first)
+    planned = plan_trials(tiny, first)
     progress = StudyLines(Console(file=io.StringIO()))
     progress.start(tiny, at, [(first, planned)], JUDGED)  # another process trains the second optimizer
     assert progress.seconds_left() is None
@@ -119,7 +119,7 @@ def test_the_time_left_covers_only_this_process_even_after_it_resumes_a_job(smal
     progress.end(job)
     epochs = 3 * (4 - begun)
     assert progress.seconds_left() == pytest.approx(4 * 4 * 240 / epochs, rel=0.01)
-    again = Job("finalist", first, tuple(finalists(tiny, first, [0, 1])))
+    again = Job("finalist", first, tuple(plan_finalists(tiny, first, [0, 1])))
     progress.begin(again)
     progress.begun[id(again)].began -= 2 * 4 * 240 / epochs  # as long for an epoch as before
     progress.end(again)
@@ -132,7 +132,7 @@ def test_the_time_left_of_a_search_by_halving_counts_the_rungs(small, tmp_path):
     at = StudyFolder(tmp_path / "study")
     at.begin(halving)
     first, _ = units(halving)
-    planned = trials(halving, first)
+    planned = plan_trials(halving, first)
     progress = StudyLines(Console(file=io.StringIO()))
     progress.start(halving, at, [(first, planned)], JUDGED)
     job = Job("trial", first, tuple(planned), until_epoch=1)
