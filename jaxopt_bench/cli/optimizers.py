@@ -41,7 +41,7 @@ from jaxopt_bench.reports import (
 from jaxopt_bench.results import load as load_results
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.training import default_backend
-from jaxopt_bench.verdict import shared_settings, single_setting_in_words
+from jaxopt_bench.verdict import compute_single_settings, single_setting_in_words
 
 SUITE_STUDY = "suite"
 """The study whose recorded results give the recommended settings."""
@@ -158,7 +158,7 @@ def _recommended(name: str) -> str | None:
     study = document.study
     if name not in [contender.name for contender in study.contenders]:
         return None
-    shared = shared_settings(results, document, [workload.name for workload in study.workloads])
+    shared = compute_single_settings(results, document, [workload.name for workload in study.workloads])
     found = next((each for each in shared if each.contender == name), None)
     return None if found is None else single_setting_in_words(study, found)
 

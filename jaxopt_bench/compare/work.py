@@ -32,7 +32,7 @@ from jaxopt_bench.study import (
     units,
 )
 from jaxopt_bench.training import Task
-from jaxopt_bench.verdict import Score, edges, judged_by, ranked, trial_scores
+from jaxopt_bench.verdict import TrialScore, find_edges, judging_measure, rank_trials, trial_scores
 
 
 def compare(
@@ -131,7 +131,7 @@ def _measures(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]
         Task(experiment, known[unit.workload.problem])  # checks the batch size, and that the optimizer can be used
     metrics = {workload.name: known[workload.problem].all_metrics for workload in study.workloads}
     study.check_metrics({name: [metric.name for metric in own] for name, own in metrics.items()})
-    return {name: judged_by(study, name, own) for name, own in metrics.items()}
+    return {name: judging_measure(study, name, own) for name, own in metrics.items()}
 
 
 class _Work:
@@ -261,11 +261,11 @@ class _Work:
         """Returns the runs of a unit's finalists; none if these are not chosen yet, or no trial is trained again."""
         return plan_finalists(self.study, unit, self.folder.document.finalists(unit.key))
 
-    def _scores(self, runs: Sequence[PlannedRun]) -> list[Score]:
+    def _scores(self, runs: Sequence[PlannedRun]) -> list[TrialScore]:
         return trial_scores(self.study, self.folder.results(runs)) if runs else []
 
-    def _ranked(self, unit: Unit, scores: Sequence[Score]) -> list[Score]:
-        return ranked(scores, higher=self.judged[unit.workload.name].higher_is_better)
+    def _ranked(self, unit: Unit, scores: Sequence[TrialScore]) -> list[TrialScore]:
+        return rank_trials(scores, higher=self.judged[unit.workload.name].higher_is_better)
 
     def _choose_finalists(self, unit: Unit, left: Sequence[PlannedRun]) -> None:
         """Chooses the trials that are trained again, and records them; none if there is nothing to select."""
@@ -294,7 +294,7 @@ class _Work:
             trial=trial,
             value=best.value if best else None,
             values=None if trial is None else drawn[trial],
-            edges=() if trial is None else tuple(edges(unit.contender.reach, drawn[trial])),
+            edges=() if trial is None else tuple(find_edges(unit.contender.reach, drawn[trial])),
             diverged=len({run.trial for run in self.folder.diverged(planned)}),
             among=tuple(run.experiment.digest for run in planned),
             finalists={index: new_scores[index].value for index in chosen},

@@ -20,7 +20,7 @@ from jaxopt_bench.study import (
     rungs,
     units,
 )
-from jaxopt_bench.verdict import paragraphs, ranked, trial_scores, verdict
+from jaxopt_bench.verdict import paragraphs, rank_trials, trial_scores, verdict
 
 FOLDER = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
@@ -132,9 +132,9 @@ def test_halving_of_recorded_searches_gives_the_numbers_of_the_readme(name, most
             left = left[:trials_left]
             reached[left] = epochs
             scores = [score for score in trial_scores(study, part, epochs) if score.trial in left]
-            left = [score.trial for score in ranked(scores, higher=False)]
+            left = [score.trial for score in rank_trials(scores, higher=False)]
         ends = [len(results.lines(path).filter(pl.col("split") == "validation")) for path in rows["path"]]
-        same += left[0] == ranked(trial_scores(study, part), higher=False)[0].trial
+        same += left[0] == rank_trials(trial_scores(study, part), higher=False)[0].trial
         trained += sum(ends)
         needed += int(np.minimum(reached, ends).sum())
     assert (same, len(units(study)), trained, needed) == HALVED[name, most]
