@@ -12,7 +12,7 @@ from jaxopt_bench.compare.newcomers import space_by_rule
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Space
-from jaxopt_bench.optimizers.words import schedule_in_words
+from jaxopt_bench.optimizers.text import schedule_in_words
 from jaxopt_bench.results import Results, together
 from jaxopt_bench.study import Contender, Document, Study, extensions_in_words, space_in_words, space_size
 

@@ -16,7 +16,7 @@ from jaxopt_bench.optimizers import (
     Optimizer,
     Schedule,
     Space,
-    WarmedUp,
+    WarmupSchedule,
     load,
     parse_schedule,
     parse_space,
@@ -44,8 +44,8 @@ def make_newcomer(study: Study, reference: str) -> Contender:
       UserError: if there is no such optimizer, or it has an argument without a default other than the learning rate.
     """
     optimizer = _users(reference) if ":" in reference else OPTIMIZERS[reference]
-    schedule = optimizer.stated_schedule or schedule_by_rule(study, optimizer)
-    space = space_of(optimizer.stated_space) if optimizer.stated_space else space_by_rule(study, optimizer, schedule)
+    schedule = optimizer.user_schedule or schedule_by_rule(study, optimizer)
+    space = space_of(optimizer.user_space) if optimizer.user_space else space_by_rule(study, optimizer, schedule)
     return Contender(name=reference.rpartition(":")[2], optimizer=optimizer, schedule=schedule, space=space)
 
 
@@ -85,7 +85,7 @@ def schedule_by_rule(study: Study, optimizer: Optimizer) -> Schedule:
     free = {contender.schedule for contender in study.contenders if not contender.optimizer.schedule.is_constant}
     schedule: Schedule = free.pop() if len(free) == 1 and not meant.is_constant else SCHEDULES[meant.name]
     warmups = {warmup_of(contender.schedule) for contender in study.contenders}
-    if len(warmups) > 1 or not isinstance(schedule, WarmedUp):
+    if len(warmups) > 1 or not isinstance(schedule, WarmupSchedule):
         return schedule
     ((epochs, share),) = warmups
     return dataclasses.replace(schedule, warmup=epochs, warmup_share=share)

@@ -109,8 +109,8 @@ def test_a_space_and_a_schedule_stated_in_the_users_file_override_the_default(sm
         "b1": Choice((0.9, 0.99)),
         "schedule.warmup": Choice((0.0, 0.5)),
     }
-    monkeypatch.setattr(cls, "stated_space", stated)
-    monkeypatch.setattr(cls, "stated_schedule", Cosine(final=0.1))
+    monkeypatch.setattr(cls, "user_space", stated)
+    monkeypatch.setattr(cls, "user_schedule", Cosine(final=0.1))
     new = make_newcomer(small, f"{mine}:mine")
     assert new.schedule == Cosine(final=0.1)
     found = {field.removeprefix("optimizer."): searched for field, searched in new.searched.items()}
