@@ -21,7 +21,7 @@ from jaxopt_bench.experiment import NAMED_PARTS, Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, ImportedOptimizer, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
 from jaxopt_bench.problems import PROBLEMS, Classification, Language, ProblemConfig, Regression
-from jaxopt_bench.problems.of_data import NETWORKS, inputs_of, problem_of_data
+from jaxopt_bench.problems.choose import NETWORKS, choose_problem, input_kind_of
 from jaxopt_bench.user_config import UserTable
 
 
@@ -77,7 +77,7 @@ def named_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:
     if "problem" in named:
         problem = _on_data(_part("problem", PROBLEMS, named["problem"], rest, {}), rest)
     elif found.get("dataset") and data.is_file_name(found["dataset"]) and found["dataset"] not in data.DATASETS:
-        problem = problem_of_data(found["dataset"], found.get("target"))
+        problem = choose_problem(found["dataset"], found.get("target"))
     elif "dataset" in found:
         problem = _of_named_data(found["dataset"])
     else:
@@ -125,9 +125,9 @@ def _on_data(problem: ProblemConfig, words: Sequence[str], may_change: bool = Fa
         return problem
     if not may_change:
         return dataclasses.replace(problem, **{field: value for field, value in found.items() if field in fields})
-    suited = problem_of_data(name, found.get("target"))
+    suited = choose_problem(name, found.get("target"))
     model = getattr(problem, "model", None)
-    if type(problem) is type(suited) and model is not None and inputs_of(data.file_name(name)) in model.inputs:
+    if type(problem) is type(suited) and model is not None and input_kind_of(data.file_name(name)) in model.inputs:
         return dataclasses.replace(problem, **found)
     return suited
 

@@ -20,7 +20,7 @@ from jaxopt_bench import data
 from jaxopt_bench.config import Named, number
 from jaxopt_bench.data import Augmentation, augment, normalise, standardise
 from jaxopt_bench.data.cache import mean_and_std
-from jaxopt_bench.data.specs import moments
+from jaxopt_bench.data.specs import feature_mean_and_std
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN, MODELS, Inputs, Layers, Model, check_inputs, model_label
 from jaxopt_bench.models.layers import LayersPath
@@ -33,7 +33,7 @@ from jaxopt_bench.problems.networks import apply_with_averages, initial_variable
 _OF_FILES = ("target", "resize")
 
 
-class Labelled(NamedTuple):
+class LabelledInputs(NamedTuple):
     """Stored examples and their classes.
 
     Attributes:
@@ -83,7 +83,7 @@ class Classification(SplitProblem):
         if data.is_file_name(self.dataset) and self.dataset not in data.DATASETS:
             object.__setattr__(self, "dataset", data.file_name(self.dataset))
         if isinstance(self.dataset, data.FileName):
-            data.check_options(self.dataset, self.target, self.resize)
+            data.check_data_options(self.dataset, self.target, self.resize)
         else:
             self._check_inputs(data.dataset(self.dataset).inputs, f"the data set {self.dataset}")
             for name in _OF_FILES:
@@ -120,9 +120,9 @@ class Classification(SplitProblem):
         dataset = data.load(self.dataset, data_dir)
         train, validation = data.train_validation(dataset.split("train"), self.validation_fraction)
         return self.on_examples(
-            Labelled(train.inputs, train.labels),
-            validation=None if validation is None else Labelled(validation.inputs, validation.labels),
-            test=lambda: Labelled((split := dataset.split("test")).inputs, split.labels),
+            LabelledInputs(train.inputs, train.labels),
+            validation=None if validation is None else LabelledInputs(validation.inputs, validation.labels),
+            test=lambda: LabelledInputs((split := dataset.split("test")).inputs, split.labels),
             class_names=dataset.class_names,
             mean=dataset.mean,
             std=dataset.std,
@@ -132,11 +132,11 @@ class Classification(SplitProblem):
     def _on_user_data(self, read: data.UserData, layers: LayersPath) -> Problem:
         train, validation = data.train_validation(data.Split(*read.train), self.validation_fraction)
         inputs = read.train[0]
-        mean, std = mean_and_std(inputs) if _kind(inputs) == "images" else moments(inputs)
+        mean, std = mean_and_std(inputs) if _kind(inputs) == "images" else feature_mean_and_std(inputs)
         problem = self.on_examples(
-            Labelled(train.inputs, train.labels),
-            validation=None if validation is None else Labelled(validation.inputs, validation.labels),
-            test=lambda: Labelled(*read.test),
+            LabelledInputs(train.inputs, train.labels),
+            validation=None if validation is None else LabelledInputs(validation.inputs, validation.labels),
+            test=lambda: LabelledInputs(*read.test),
             class_names=read.class_names,
             mean=mean,
             std=std,
@@ -146,10 +146,10 @@ class Classification(SplitProblem):
 
     def on_examples(
         self,
-        train: Labelled,
+        train: LabelledInputs,
         *,
-        validation: Labelled | None = None,
-        test: Callable[[], Labelled] | None = None,
+        validation: LabelledInputs | None = None,
+        test: Callable[[], LabelledInputs] | None = None,
         class_names: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
@@ -214,7 +214,7 @@ class _Classifier:
     def init(self, key: Key[Array, ""]) -> tuple[Params, Variables]:
         return initial_variables(self.module, key, jnp.zeros((1, *self.shape), jnp.float32))
 
-    def prepare(self, batch: Labelled, draw: Draw | None) -> Labelled:
+    def prepare(self, batch: LabelledInputs, draw: Draw | None) -> LabelledInputs:
         mean, std = self.mean, self.std
         if self.kind != "images":
             return batch._replace(inputs=standardise(batch.inputs, mean, std))
@@ -224,13 +224,13 @@ class _Classifier:
         return batch._replace(inputs=augment(augmentation, batch.inputs, draw.seed, draw.step, mean, std))
 
     def loss(
-        self, params: Params, batch: Labelled, key: Key[Array, ""] | None, variables: Variables
+        self, params: Params, batch: LabelledInputs, key: Key[Array, ""] | None, variables: Variables
     ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
         logits, variables = apply_with_averages(self.module, params, variables, batch.inputs, key)
         losses = cross_entropy(logits, batch.labels, 0.0 if key is None else self.config.label_smoothing)
         return losses, {"accuracy": correct(logits, batch.labels)}, variables
 
-    def outputs(self, params: Params, batch: Labelled, variables: Variables) -> dict[str, Array]:
+    def outputs(self, params: Params, batch: LabelledInputs, variables: Variables) -> dict[str, Array]:
         logits, _ = apply_with_averages(self.module, params, variables, batch.inputs, None)
         # float32, as in the loss: storing them in bfloat16 would round them again
         return {"labels": batch.labels, "logits": logits.astype(jnp.float32)}

@@ -96,7 +96,7 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
     Raises:
       UserError: if a requested split has no rows, or the target is constant over the training split.
     """
-    data = _Standardised.of(table, validation_fraction)
+    data = _StandardisedTable.of(table, validation_fraction)
     module = model.module(1, Layers(path=layers))
 
     def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
@@ -136,7 +136,7 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Standardised:
+class _StandardisedTable:
     """A table whose columns have mean 0 and variance 1 over its training split.
 
     Attributes:

@@ -15,7 +15,7 @@ import polars as pl
 from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.problems.classification import classification_metrics
 from jaxopt_bench.results import Results
-from jaxopt_bench.results.columns import column, curve_types, is_reached, run_types
+from jaxopt_bench.results.columns import column, curve_types, is_result_column, run_types
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.study import Claim, Comparison, Document, Study
 from tests.verdict import made
@@ -134,7 +134,7 @@ def _tables(rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]]) -> 
     names = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
     types = {
         **{name: pl.String for name in names if name.startswith("version.")},
-        **{name: pl.Float64 for name in names if is_reached(name)},
+        **{name: pl.Float64 for name in names if is_result_column(name)},
         **run_types(),
     }
     runs = pl.DataFrame([column(name, [row.get(name) for row in rows], types.get(name)) for name in names])

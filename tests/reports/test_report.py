@@ -15,7 +15,7 @@ from jaxopt_bench import Experiment, train
 from jaxopt_bench.cli import main
 from jaxopt_bench.optimizers import AdamW, Axis, Constant, Space
 from jaxopt_bench.problems import classification
-from jaxopt_bench.problems.classification import Labelled
+from jaxopt_bench.problems.classification import LabelledInputs
 from jaxopt_bench.problems.classification_views import classification_views
 from jaxopt_bench.problems.views import View
 from jaxopt_bench.reports.html import Code, Figures, Images, Items, Section, Text
@@ -90,7 +90,7 @@ def sections_of(path: pathlib.Path) -> dict[str, Section]:
 def test_examples_whose_largest_logit_is_not_finite_are_predicted_as_no_class(
     lost: int, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def spoiled(names: Sequence[str], examples: Labelled, outputs: Mapping[str, np.ndarray]) -> list[View]:
+    def spoiled(names: Sequence[str], examples: LabelledInputs, outputs: Mapping[str, np.ndarray]) -> list[View]:
         logits = np.where(np.arange(len(outputs["labels"]))[:, None] < lost, np.nan, outputs["logits"])
         return classification_views(names, examples, {**outputs, "logits": logits})
 

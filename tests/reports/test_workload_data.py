@@ -14,7 +14,7 @@ from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.html import Items
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.workload_data import bands, split_runs, split_study, thin_out, with_series
-from jaxopt_bench.results import Results, repeats_in_words, without_repeats
+from jaxopt_bench.results import Results, drop_repeated_runs, repeats_in_words
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import estimate
 from jaxopt_bench.verdict import verdict
@@ -156,7 +156,7 @@ def test_a_fresh_run_or_a_copy_does_not_count_as_another_seed():
         ([one, copied], "runs/b/0123"),
         ([again, copied, one], "runs/a/0123.2"),
     ):
-        found, repeats = without_repeats(dataclasses.replace(results, runs=pl.concat(runs)))
+        found, repeats = drop_repeated_runs(dataclasses.replace(results, runs=pl.concat(runs)))
         assert (found.runs["path"].to_list(), repeats) == ([kept], len(runs) - 1)
         page = report_of(dataclasses.replace(results, runs=pl.concat(runs)), "made")
         (said, *_) = page.sections[-1].blocks
@@ -168,11 +168,11 @@ def test_a_copy_of_a_study_is_left_out():
     results, document = made_results(made_study(["adam", "sgd"]))
     copied = results.runs.with_columns(path="copy/" + pl.col("path"))
     both = dataclasses.replace(results, runs=pl.concat([results.runs, copied]), documents=(document, document))
-    found, repeats = without_repeats(both)
+    found, repeats = drop_repeated_runs(both)
     assert found.runs["path"].to_list() == copied["path"].to_list()
     assert (repeats, found.documents) == (len(copied), (document,))
     lines = pl.concat([results.curves, results.curves.with_columns(path="copy/" + pl.col("path"))])
-    again, _ = without_repeats(dataclasses.replace(both, curves=lines))
+    again, _ = drop_repeated_runs(dataclasses.replace(both, curves=lines))
     assert again.curves["path"].to_list() == lines["path"][len(results.curves) :].to_list()
     assert report_of(both, "made").title == "made"
 
