@@ -161,6 +161,25 @@ def test_a_result_of_zero_is_drawn_on_a_linear_axis():
     assert all(scale.get("type") != "log" for scale in scales)
 
 
+def tick_labels(svg: str, title: str) -> list[str]:
+    """Returns the labels of the axis with this title."""
+    axes = [part for part in svg.split('role-axis"') if f">{title}</text>" in part]
+    (axis,) = [part for part in axes if "role-axis-label" in part]
+    labels = axis.partition("role-axis-label")[2].partition("role-axis-title")[0]
+    return re.findall(r">([^<>]+)</text>", labels)
+
+
+@pytest.mark.parametrize("value", [0.958333, 0.5, 1.0])
+def test_an_axis_of_equal_results_has_round_labels(value: float):
+    about = subject()
+    same = about.runs.with_columns(test_accuracy=pl.lit(value))
+    figure = drawn(final_results(dataclasses.replace(about, ranking=None, runs=same), looks(NAMES)))
+    labels = tick_labels(figure.svg(looks(NAMES)), "test accuracy (%)")
+    assert len(labels) >= 3
+    assert all(len(label) <= 5 for label in labels)
+    assert float(labels[0]) < 100 * value < float(labels[-1])
+
+
 def test_the_interval_of_seconds_is_positive_and_drawn_on_a_logarithmic_axis():
     about = subject()
     long = pl.when(pl.col("seed") == 5004).then(60.0).otherwise(0.5).alias("seconds")
