@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import time
 from collections.abc import Sequence
@@ -77,20 +78,21 @@ def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
     from jaxopt_bench.reports.report import PAGE, report_of, write_page
 
     said = f"{out / PAGE} is built again every {EVERY} s until all runs have ended; Ctrl-C ends this earlier"
-    print_plain(console, said, soft_wrap=True)
     with contextlib.suppress(KeyboardInterrupt):
-        while True:
+        for build in itertools.count():
             began = time.monotonic()
-            try:
-                results, recorded = _load(flags)
-            except NoRunsError:  # they have not started yet
-                time.sleep(EVERY)
-                continue
-            going_on = incomplete_in_words(results) is not None or "running" in results.runs["status"].to_list()
-            made = report_of(results, flags.path.resolve().name, recorded)
-            write_page(made, out, refresh=EVERY if going_on else None)
-            if not going_on:
-                return
+            loaded = None
+            with contextlib.suppress(NoRunsError):  # they have not started yet
+                loaded = _load(flags)
+            if build == 0:  # after the folder was read: a wrong path is an error
+                print_plain(console, said, soft_wrap=True)
+            if loaded is not None:
+                results, recorded = loaded
+                going_on = incomplete_in_words(results) is not None or "running" in results.runs["status"].to_list()
+                made = report_of(results, flags.path.resolve().name, recorded)
+                write_page(made, out, refresh=EVERY if going_on else None)
+                if not going_on:
+                    return
             time.sleep(max(0.0, EVERY - (time.monotonic() - began)))
 
 

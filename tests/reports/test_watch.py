@@ -73,3 +73,10 @@ def test_ctrl_c_ends_the_command_with_a_complete_report(folder, call, monkeypatc
 def test_the_command_does_not_wait_if_all_runs_have_ended(folder, call, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
     assert call("report", "whole", "--watch", "--out", "page")[0] == 0
+
+
+def test_a_folder_that_does_not_exist_is_an_error_without_a_promise(folder, call):
+    code, out, error = call("report", "absent", "--watch", "--out", "page")
+    assert code == 1
+    assert out == ""
+    assert "'absent' is not a folder" in error
