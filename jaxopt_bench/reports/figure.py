@@ -185,8 +185,8 @@ def file_name(words: str) -> str:
 def axis(*columns: pl.Series, logarithmic: bool = True) -> Mapping[str, Any]:
     """Returns the scale and axis of some numbers: logarithmic if `logarithmic` is true and all numbers are positive.
 
-    If all numbers are equal, the axis is linear and extends beyond them, so that its labels are round numbers. Otherwise
-    the number itself would be the only label, such as 95.8333.
+    If all numbers are equal, the axis is linear and extends beyond them, so that its labels are round numbers.
+    Otherwise the number itself would be the only label, such as 95.8333.
     """
     ends = [extent(column) for column in columns if column.count()]
     least, greatest = min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
