@@ -35,6 +35,8 @@ from jaxopt_bench.study import (
     units,
 )
 
+ESTIMATE_AFTER = 2.0
+"""Seconds of training, after the first timed steps, until `StudyLines` prints an estimate."""
 MOST_JOBS = 4
 """The maximum number of running jobs that a terminal shows."""
 UnitTrials = Sequence[tuple[Unit, Sequence[Planned]]]
@@ -274,12 +276,14 @@ class DisplayedProgress(Progress):
 
 
 class StudyLines(DisplayedProgress):
-    """A line when a job starts, and a line every `every` seconds during the job."""
+    """A line when a job starts, a line every `every` seconds during the job, and once an early estimate of the time."""
 
     def __init__(self, console: Console, every: float = 60.0):
         super().__init__(console)
         self.every = every
         self.last = time.monotonic()
+        self.first_timed: float | None = None
+        self.estimated = False
 
     def say(self, text: str) -> None:
         """See `DisplayedProgress.say`."""
@@ -293,6 +297,12 @@ class StudyLines(DisplayedProgress):
 
     def refresh(self, begun: _RunningJob) -> None:
         """See `DisplayedProgress.refresh`."""
+        if begun.left and not self.estimated:
+            now = time.monotonic()
+            self.first_timed = self.first_timed or now
+            if now - self.first_timed >= ESTIMATE_AFTER and (left := self.seconds_left()):
+                self.estimated = True
+                self.say(f"  about {format_duration(left)} of training to go")
         if time.monotonic() - self.last > self.every:
             diverged = self.counts[begun.job.unit.key].diverged
             lost = f", {diverged} diverged" if diverged and begun.job.kind == "trial" else ""
@@ -389,6 +399,7 @@ def _seeds(count: int, kind: str) -> str:
 def _many(job: Job) -> str:
     if job.kind == "timing":
         return "measuring the time of a step"
-    words = {"trial": "trials", "finalist": "re-runs of finalists", "confirmation": "confirmations"}
+    end = "s" * (len(job.runs) != 1)
+    words = {"trial": f"trial{end}", "finalist": f"re-run{end} of finalists", "confirmation": f"confirmation{end}"}
     until = f" up to epoch {job.until_epoch}" if job.until_epoch is not None else ""
     return f"{len(job.runs)} {words[job.kind]}{until}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 SLICE_SECONDS = 1.0  # the longest time between two updates of the display
+LONG_SECONDS = 2.0  # after this time, fewer than three steps are enough for an estimate
 
 
 class Clock:
@@ -48,7 +49,7 @@ class Clock:
 
     def first_estimate(self) -> bool:
         """Returns True once: when enough steps have been timed for an estimate."""
-        enough = self.all_steps >= 3 and self.all_seconds > SLICE_SECONDS / 2
+        enough = self.all_seconds > SLICE_SECONDS / 2 and (self.all_steps >= 3 or self.all_seconds > LONG_SECONDS)
         first, self.estimated = enough and not self.estimated, self.estimated or enough
         return first
 

@@ -53,7 +53,7 @@ def test_lines_report_started_jobs_selections_and_diverged_trials(wild, tmp_path
     assert "tiny, calm: 2 re-runs of finalists; about" in text
     assert ", of 2 finalists)" in text
     assert " diverged" in text
-    assert "tiny, wild: 1 confirmations; about" in text
+    assert "tiny, wild: 1 confirmation; about" in text
     again = shown(wild, tmp_path / "study", digits_dir, terminal=False)
     assert "3 trials\n" not in again
 
@@ -124,6 +124,26 @@ def test_the_time_left_covers_only_this_process_even_after_it_resumes_a_job(smal
     progress.begun[id(again)].began -= 2 * 4 * 240 / epochs  # as long for an epoch as before
     progress.end(again)
     assert progress.seconds_left() == pytest.approx(2 * 4 * 240 / epochs, rel=0.01)
+
+
+def test_lines_have_one_estimate_as_soon_as_some_steps_are_timed(small, tmp_path, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("jaxopt_bench.compare.progress.time.monotonic", lambda: now)
+    at = StudyFolder(tmp_path / "study")
+    at.begin(small)
+    first, _ = units(small)
+    progress = StudyLines(Console(file=io.StringIO()))
+    progress.start(small, at, [(first, trials(small, first))], JUDGED)
+    reporter = progress.begin(Job("trial", first, tuple(trials(small, first))))
+    reporter.start("3 trials", step=0, steps=100, steps_per_epoch=100, metrics=METRICS)
+    now = 130.0  # after compilation
+    reporter.advance(step=1, examples_per_second=0.0, seconds_left=0.0)
+    assert "of training to go" not in progress.console.file.getvalue()
+    for step in range(2, 9):
+        now += 1.0
+        reporter.advance(step=step, examples_per_second=1.0, seconds_left=100.0 - step)
+        assert ("of training to go" in progress.console.file.getvalue()) == (step >= 4)
+    assert progress.console.file.getvalue().count("of training to go") == 1
 
 
 def test_the_time_left_of_a_search_by_halving_counts_the_rungs(small, tmp_path):
