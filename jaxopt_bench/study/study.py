@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from jaxopt_bench.config import Config, number
+from jaxopt_bench.display import Displayed
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Workload, check_folder_name
 from jaxopt_bench.measures import split_of
@@ -47,7 +48,7 @@ class Target(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(Config):
+class Study(Displayed, Config):
     """A comparison of optimizers with equal tuning budgets.
 
     On each workload, every contender is tuned with the same number of trials, judged on the validation split. Its best
