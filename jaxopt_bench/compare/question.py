@@ -22,8 +22,8 @@ OPTIMIZERS_COMPARED = ("momentum", "adamw", "nadamw", "lion", "muon", "schedule_
 """SGD with momentum, and the optimizers that most often lead recent comparisons."""
 BUDGETS = {8: (4, 2), 6: (3, 2), 4: (2, 2), 3: (0, 1)}
 """The numbers of trials of each optimizer, the largest first, each with the numbers of finalists and of their seeds.
-The number of fresh seeds to confirm the winner is the number of trials, and the finalists need the same number of runs,
-so one program can train all of them."""
+The number of fresh seeds to confirm the winner is the number of trials. If there are finalists, they need the same
+number of runs, so one program can train all of them."""
 ENOUGH_EPOCHS, MOST_EPOCHS = 10, 100
 """If runs would have fewer epochs than the first number, fewer runs are made. The second is the maximum for a run."""
 LEAST_TRAINING = 0.25  # share of the time, if compiling takes nearly all of it

@@ -22,6 +22,8 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
       signal: the signal's number.
+      path: the directory of the run or the population, or the folder of the study.
+      step: the step of the last checkpoint; None for a study.
     """
 
     def __init__(self, number: int, path: pathlib.Path, step: int | None = None):
