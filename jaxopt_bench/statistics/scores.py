@@ -49,9 +49,9 @@ def bootstrap_scores(times: Mapping[str, Mapping[str, Sequence[float]]], confide
     times with a lognormal deviation of 0.1 to 0.3, and 2 to 25 optimizers. In rare cases the coverage is lower (84%):
     if an optimizer is the fastest in almost all draws but not in all.
 
-    The margin is the same quantile (95% by default) of the difference between the highest and the lowest shifted score, as in Tukey's
-    range test. In these simulations, the scores of equally fast optimizers differ by more than the margin in at most
-    5.5% of studies.
+    The margin is the same quantile (95% by default) of the difference between the highest and the lowest shifted score,
+    as in Tukey's range test. In these simulations, the scores of equally fast optimizers differ by more than the margin
+    in at most 5.5% of studies.
 
     Args:
       times: for each optimizer and workload, the time to the target of each result (such as each seed), in seconds or
