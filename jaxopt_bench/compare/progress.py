@@ -82,8 +82,8 @@ class UnitCounts:
       epochs: the total of the remaining epochs of its trials, at the end of the last job.
       rungs: the rungs of its trials.
       best: the winner, in words.
-      again, repeating, repeated: numbers of runs of finalists: planned, running, and ended.
-      wanted, confirming, confirmed: the same numbers for confirmations.
+      again, repeated: numbers of runs of finalists, planned and ended.
+      wanted, confirmed: the same numbers for confirmations.
     """
 
     planned: int
@@ -95,9 +95,7 @@ class UnitCounts:
     rungs: Sequence[Rung] = ()
     best: str = ""
     again: int = 0
-    repeating: int = 0
     repeated: int = 0
-    confirming: int = 0
     confirmed: int = 0
 
     def epoch_before(self, epoch: int) -> int:
@@ -185,9 +183,7 @@ class DisplayedProgress(Progress):
                 counts.done = counts.planned - len(job.runs)
             counts.running = counts.planned - counts.done
         if job.kind == "finalist":
-            counts.again = counts.repeating = len(job.runs)
-        if job.kind == "confirmation":
-            counts.confirming = len(job.runs)
+            counts.again = len(job.runs)
         self.show(job, begins=True)
         return _JobReporter(self, begun, counts)
 
@@ -199,9 +195,9 @@ class DisplayedProgress(Progress):
             counts.done, counts.running = counts.done + counts.running, 0
             counts.epochs = self.study.trial_seeds * counts.epochs_after(job.epochs)
         if job.kind == "finalist":
-            counts.repeating, counts.repeated = 0, len(job.runs)
+            counts.repeated = len(job.runs)
         if job.kind == "confirmation":
-            counts.confirming, counts.confirmed = 0, len(job.runs)
+            counts.confirmed = len(job.runs)
         if job.kind != "timing" and begun.spent[0]:
             self.seconds.setdefault(job.unit.workload.name, []).append(begun.spent)
         self.show(job, begins=False)
