@@ -217,8 +217,10 @@ def test_a_file_that_is_not_json_is_refused(tmp_path, text):
         ("history", None),
     ],
 )
-def test_damaged_lists_are_refused(tmp_path, field, value):
-    with pytest.raises(UserError, match=rf"study\.json(: {field}\[0\])? is damaged"):
+def test_the_error_for_a_damaged_list_names_the_list_or_its_damaged_entry(tmp_path, field, value):
+    is_list = isinstance(value, list)
+    message = rf": {field}\[0\] is damaged: " if is_list else rf" is damaged: {field} is not a list\."
+    with pytest.raises(UserError, match=rf"study\.json{message}"):
         read_document(written(tmp_path, **{field: value}))
 
 
