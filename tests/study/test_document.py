@@ -107,7 +107,7 @@ def old(folder: pathlib.Path) -> pathlib.Path:
         )
     ),
 )
-def test_what_is_written_is_read(tmp_path_factory, study, runs):
+def test_a_written_document_is_read_back_unchanged(tmp_path_factory, study, runs):
     path = tmp_path_factory.mktemp("studies") / "study.json"
     history = (StudySize.of(study), dataclasses.replace(SIZE, trials=None, total_epochs=3))
     again = dataclasses.replace(selected(3), among=("a", "b", "c", "d"), finalists={3: 0.5, 0: None})
