@@ -17,10 +17,14 @@ SLOW = pytest.mark.slow
 
 
 class Said(Reporter):
-    """Keeps the messages."""
+    """Keeps the messages, and the step at which the run starts or resumes."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.step = -1
+
+    def start(self, title: str, step: int, *rest: object) -> None:
+        self.step = step
 
     def say(self, message: str) -> None:
         self.messages.append(message)
@@ -36,13 +40,15 @@ def goes_on(disturbed, said):
 @pytest.mark.parametrize("damage", [flip, truncate, remove])
 def test_a_damaged_checkpoint_is_reported_and_an_earlier_one_is_used(damage, stopped, dice, tally):
     disturbed = stopped("single")
-    newest = disturbed.checkpoints / str(checkpoint_steps(disturbed.checkpoints)[-1])
+    *earlier, last = checkpoint_steps(disturbed.checkpoints)
+    newest = disturbed.checkpoints / str(last)
     files = sorted(path for path in newest.rglob("*") if path.is_file() and path.stat().st_size)
     file = dice.choice([path for path in files if path.name != "marker.json"])  # replaced by manifest.json
     damage(file, dice)
     counts = (newest / "manifest.json").exists()  # without it, a checkpoint was never completed
     said = Said()
     goes_on(disturbed, said)
+    assert said.step == earlier[-1]
     if counts:
         assert any(f"checkpoint {newest} is damaged" in message for message in said.messages)
     disturbed.goes_on()

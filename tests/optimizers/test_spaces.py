@@ -75,7 +75,8 @@ def test_every_optimizer_searches_1_decade_below_and_2_5_above_its_default(name)
     axis = optimizer.axes()["learning_rate"]
     assert math.log10(optimizer.learning_rate / axis.low) == pytest.approx(1, abs=1e-5)
     assert math.log10(axis.high / optimizer.learning_rate) == pytest.approx(2.5, abs=1e-5)
-    assert set(space) == {"weight_decay"} if name in LEARNING_RATE_FREE else {"learning_rate", "weight_decay"}
+    tuned = {"weight_decay"} if name in LEARNING_RATE_FREE else {"learning_rate", "weight_decay"}
+    assert set(space) == tuned
     ends = {"coupled": (1e-6, 1e-2), "decoupled": (1e-4, 1.0)}[optimizer.decay_form]
     assert (space["weight_decay"].low, space["weight_decay"].high) == ends  # type: ignore[union-attr]
 

@@ -342,7 +342,7 @@ def archive(**arrays: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_an_evaluation_is_read_with_its_statistics_outputs_and_views(tmp_path):
     (tmp_path / EVALUATION).write_bytes(archive(**SOUND))
     found = load_evaluation(tmp_path)
     assert found is not None
