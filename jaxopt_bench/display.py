@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 
-class Displayed:
+class NotebookDisplay:
     """An object that a notebook shows as tables and figures instead of its `repr`."""
 
     def _repr_html_(self) -> str | None:

@@ -100,7 +100,7 @@ def test_run_show_report_and_results(call, files):
     assert code == 0, err
     (path,) = (files / "runs" / "springs_adam").iterdir()
     run = load_run(path)
-    assert [metric.name for metric in run.measured] == ["relative_error", "loss"]
+    assert [metric.name for metric in run.problem_metrics] == ["relative_error", "loss"]
     force = lambda x: 3 * (x - 1)  # noqa: E731
     fitted = run.parameters()
     random = np.random.default_rng(0)

@@ -68,7 +68,7 @@ def measure(flags: Flags, seed: int) -> None:
         while step < last:
             epoch, done = divmod(step, task.steps_per_epoch)
             count = min(last - step, task.steps_per_epoch - done)
-            order = program.epoch_orders(states.seed, epoch)
+            order = program.epoch_permutations(states.seed, epoch)
             states, metrics = program.advance(states, metrics, splits.train, order, jnp.full(1, count))
             step += count
         kinds = {
@@ -76,7 +76,7 @@ def measure(flags: Flags, seed: int) -> None:
             "corrected": corrected(states, step),
             "re-estimated": program.evaluator.states_to_evaluate(states, splits.train),
         }
-        metrics_of = task.problem.measured
+        metrics_of = task.problem.all_metrics
         found = {name: member(program.evaluator.evaluate(own, batches), 0) for name, own in kinds.items()}
         texts = (
             f"{name} {', '.join(metric.format(float(values[metric.name])) for metric in metrics_of)}"

@@ -18,17 +18,17 @@ from jaxopt_bench.strict_json import json_text
 from jaxopt_bench.study import Document
 from jaxopt_bench.verdict import (
     SUITE,
-    Across,
+    SuiteVerdict,
     Verdict,
-    across,
-    across_in_words,
-    answers,
+    compute_suite_verdict,
+    describe_suite_verdict,
+    find_worse_contenders,
+    judge_claims,
     paragraphs,
     scores_in_words,
     sensitivity_in_words,
     verdict,
     verdict_to_json,
-    worse_than,
 )
 
 WIDE = 100
@@ -77,13 +77,13 @@ def print_answer(
       The exit code: `WORSE` if an added optimizer is significantly worse.
     """
     found = verdict(results, document)
-    suite = across(results, document, found, reference)
+    suite = compute_suite_verdict(results, document, found, reference)
     _print_workloads(found, console, recorded)
     if suite is not None:
         print_suite(suite, console, reference)
     if (scores := scores_in_words(found)) is not None:
         print_plain(console, scores)
-    if (claims := tables.claims(answers(results, document))) is not None:
+    if (claims := tables.claims(judge_claims(results, document))) is not None:
         console.print()
         console.print(terminal(claims, leave_out=("source",), show_lines=True))
     if json is not None:
@@ -106,7 +106,7 @@ def _print_workloads(found: Verdict, console: Console, recorded: Sequence[str]) 
         print_plain(console, "\n\n".join(texts))
 
 
-def print_suite(suite: Across, console: Console, reference: str | None = None) -> None:
+def print_suite(suite: SuiteVerdict, console: Console, reference: str | None = None) -> None:
     """Prints the table and the paragraph of all workloads.
 
     Args:
@@ -118,7 +118,7 @@ def print_suite(suite: Across, console: Console, reference: str | None = None) -
     left_out = LESS_IMPORTANT if console.width < WIDE else ()
     console.print(terminal(suite_table(suite), leave_out=left_out))
     console.print()
-    print_plain(console, across_in_words(suite))
+    print_plain(console, describe_suite_verdict(suite))
     if reference is not None and suite.reference is None:
         print_plain(console, f"{reference} has no confirmed results yet, so nothing is compared with it.")
 
@@ -127,7 +127,7 @@ def _exit_code(
     results: Results,
     document: Document,
     found: Verdict,
-    suite: Across | None,
+    suite: SuiteVerdict | None,
     reference: str,
     added: Sequence[str],
     console: Console,
@@ -136,7 +136,7 @@ def _exit_code(
     if not found.complete:
         print_plain(console, "The study is not complete: --fail-if-worse-than is not checked yet.")
         return COMPLETED
-    worse = worse_than(results, document, found, suite, reference, added)
+    worse = find_worse_contenders(results, document, found, suite, reference, added)
     for each in worse:
         where = "over all workloads" if each.workload == SUITE else f"on {each.workload}"
         p_value = "" if each.adjusted is None else f", p {each.adjusted:.2g}, adjusted for all questions"

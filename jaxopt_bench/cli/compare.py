@@ -206,7 +206,7 @@ def _train(
 
 def _executor(flags: CompareFlags) -> Executor:
     if flags.executor == "local":
-        return Local(ahead=True, in_turn=flags.record is not None)
+        return Local(compile_in_background=True, in_turn=flags.record is not None)
     return Cluster(flags.address, flags.task_cpus, flags.task_gpus)
 
 

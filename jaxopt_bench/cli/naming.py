@@ -18,7 +18,7 @@ from jaxopt_bench.data.tables import TABLES
 from jaxopt_bench.data.tokens import WORDS
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import NAMED_PARTS, Experiment
-from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
+from jaxopt_bench.optimizers import OPTIMIZERS, ImportedOptimizer, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
 from jaxopt_bench.problems import PROBLEMS, Classification, Language, ProblemConfig, Regression
 from jaxopt_bench.problems.of_data import NETWORKS, inputs_of, problem_of_data
@@ -60,7 +60,7 @@ def named_experiment(
         workload = dataclasses.replace(workload, name=problem.title)
     problem, rest = _with_parts(problem, rest, given)
     replaced = {field: _part(field, Experiment.kinds[field], name, rest, given) for field, name in named.items()}
-    if isinstance(optimizer := replaced.get("optimizer"), Imported):
+    if isinstance(optimizer := replaced.get("optimizer"), ImportedOptimizer):
         replaced = {"schedule": type(optimizer).stated_schedule or experiment.schedule, **replaced}
     workload = dataclasses.replace(workload, problem=problem)
     return dataclasses.replace(experiment, workload=workload, **replaced), rest

@@ -22,7 +22,7 @@ from jaxopt_bench.cli.recorded import recorded_folders
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MODELS
-from jaxopt_bench.optimizers import Imported, measure_optimizer
+from jaxopt_bench.optimizers import ImportedOptimizer, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.problems import PROBLEMS, Classification, ProblemConfig
@@ -41,7 +41,7 @@ from jaxopt_bench.reports import (
 from jaxopt_bench.results import load as load_results
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.training import default_backend
-from jaxopt_bench.verdict import shared_settings, single_setting_in_words
+from jaxopt_bench.verdict import compute_single_settings, single_setting_in_words
 
 SUITE_STUDY = "suite"
 """The study whose recorded results give the recommended settings."""
@@ -127,7 +127,7 @@ def show_optimizer(flags: OptimizerFlags) -> int:
         f"{schedule.name} ({schedule.source})" if stated is None else f"{schedule_in_words(stated)}, as its file states"
     )
     print_plain(console, f"schedule: {words}")
-    if isinstance(optimizer, Imported):
+    if isinstance(optimizer, ImportedOptimizer):
         try:
             called = optimizer.in_words
         except ParametersError as error:
@@ -158,7 +158,7 @@ def _recommended(name: str) -> str | None:
     study = document.study
     if name not in [contender.name for contender in study.contenders]:
         return None
-    shared = shared_settings(results, document, [workload.name for workload in study.workloads])
+    shared = compute_single_settings(results, document, [workload.name for workload in study.workloads])
     found = next((each for each in shared if each.contender == name), None)
     return None if found is None else single_setting_in_words(study, found)
 

@@ -52,7 +52,7 @@ def print_result(run: Run, console: Console) -> None:
     else:
         print_plain(console, f"\n{summary['experiment']}: {summary['status']}")
         if summary["status"] == "completed":
-            console.print(_result_table(summary, run.measured))
+            console.print(_result_table(summary, run.problem_metrics))
         if run.divergence is not None:
             print_plain(console, run.divergence, soft_wrap=True)
         speed = f", {summary['examples_per_second']:,.0f} examples/s" if summary["examples_per_second"] else ""
@@ -60,7 +60,9 @@ def print_result(run: Run, console: Console) -> None:
         console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)
     if run.metrics and (summary is None or summary["status"] in ("interrupted", "stopped")):
         last = run.metrics[-1]
-        values = [f"{metric.words} {metric.format(last.get(metric.name))}" for metric in _loss_first(run.measured)]
+        values = [
+            f"{metric.words} {metric.format(last.get(metric.name))}" for metric in _loss_first(run.problem_metrics)
+        ]
         text = f"{last['split'].replace('_', ' ')} {', '.join(values)}"
         print_plain(console, f"last measured at step {last['step']:,}: {text}", soft_wrap=True)
     print_plain(console, str(run.path), soft_wrap=True)

@@ -22,7 +22,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import read_regular, scratch_folder
 from jaxopt_bench.runs import Interrupted
 from jaxopt_bench.runs.evaluation import EVALUATION
-from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.processes import run_on_first_process
 from jaxopt_bench.training import default_backend
 
 AUTOMATIC = "auto"
@@ -179,7 +179,7 @@ def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
     with contextlib.ExitStack() as stack:
         try:
             with _explain_lost_process():
-                records = found_by_first(lambda: _records(folder, part))
+                records = run_on_first_process(lambda: _records(folder, part))
                 if jax.process_index():
                     folder = stack.enter_context(scratch_folder())
                     _lay_down(records, folder)

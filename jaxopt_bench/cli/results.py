@@ -23,7 +23,7 @@ from jaxopt_bench.reports import results_table
 from jaxopt_bench.reports.table import csv_text
 from jaxopt_bench.results import Results, incomplete_in_words, load, repeats_in_words, without_repeats
 from jaxopt_bench.strict_json import json_text
-from jaxopt_bench.verdict import across, verdict, verdict_to_json
+from jaxopt_bench.verdict import compute_suite_verdict, verdict, verdict_to_json
 
 _FILES = ("--csv", "--parquet", "--json")
 WIDEST = 1_000_000
@@ -102,7 +102,7 @@ def _write_json(found: Results, flags: ResultsFlags, file: pathlib.Path) -> None
     document = study_document(found, flags.path, "--json")
     check_reference("--reference", flags.reference, [c.name for c in document.study.contenders])
     answer = verdict(found, document)
-    suite = across(found, document, answer, flags.reference)
+    suite = compute_suite_verdict(found, document, answer, flags.reference)
     write_output(file, json_text(verdict_to_json(found, document, answer, suite, flags.reference)).encode())
 
 
@@ -114,7 +114,7 @@ def _print_suite(found: Results, reference: str | None) -> None:
     check_reference("--reference", reference, [c.name for c in document.study.contenders])
     if len(document.study.workloads) < 2:
         return
-    suite = across(found, document, verdict(found, document), reference)
+    suite = compute_suite_verdict(found, document, verdict(found, document), reference)
     if suite is not None:
         print_suite(suite, Console(), reference)
 

@@ -105,7 +105,7 @@ def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence
         rows = rows_by_setting(runs, fields)
         seeds = f", means and 95% intervals over {flags.seeds} seeds" if flags.seeds > 1 else ""
         title = f"{flags.experiment.name}: epoch {flags.experiment.workload.epochs}{seeds}"
-        console.print(sweep_table(rows, title, runs[0].measured))
+        console.print(sweep_table(rows, title, runs[0].problem_metrics))
         seconds = sum(run.summary["seconds"] for run in runs if run.summary)
         console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)
         print_plain(console, str(runs[0].path.parent), soft_wrap=True)

@@ -62,5 +62,5 @@ class ExperimentFlags(TrainingFlags):
             recording=self.recording,
             code_path=choose_code_path(deterministic=self.deterministic, devices=self.devices),
             largest=largest,
-            ahead=True,
+            compile_in_background=True,
         )

@@ -16,7 +16,7 @@ from jaxopt_bench.compare import worker
 from jaxopt_bench.compare.jobs import Job, JobListener, JobOptions, NextJobs, StepTime
 from jaxopt_bench.compare.worker import POLL, Shared, Task, WorkerStoppedError, work
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs import Interrupted, finished, stopped_by_signals
+from jaxopt_bench.runs import Interrupted, finished, handle_stop_signals
 
 RETRIES = 20  # of a job whose worker or node dies; each retry resumes from the last checkpoint
 GRACE = 60.0  # seconds for workers to write a checkpoint when the study is stopped
@@ -81,7 +81,7 @@ class Cluster:
             threads = None if gpus else max(1, int(cpus))
             shared = Shared(options.absolute(), socket.gethostname(), threads, on_cpu=self.gpus == 0)
             tasks = _Tasks(ray, cpus, gpus, shared)
-            with stopped_by_signals(tasks), contextlib.closing(tasks):
+            with handle_stop_signals(tasks), contextlib.closing(tasks):
                 for job in jobs:
                     tasks.submit(job)
                 while tasks.jobs and tasks.signal is None:

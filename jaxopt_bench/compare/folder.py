@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from jaxopt_bench.compare.record import Record, combined, planned_of
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.results import Results, load_runs, together
-from jaxopt_bench.runs import locked
+from jaxopt_bench.runs import lock_directory
 from jaxopt_bench.runs.load import RESTORE, has_finished, is_begun, load_summary, missing_files
 from jaxopt_bench.study import (
     DOCUMENT,
     FORMAT,
     Document,
-    Planned,
+    PlannedRun,
     RunEntry,
     Selection,
     Study,
@@ -26,11 +26,11 @@ from jaxopt_bench.study import (
     Timing,
     Unit,
     UnitKey,
-    confirmations,
-    finalists,
-    merged,
+    merge_studies,
+    plan_confirmations,
+    plan_finalists,
+    plan_trials,
     read_document,
-    trials,
     units,
 )
 
@@ -58,7 +58,7 @@ class StudyFolder:
           UserError: if the folder holds a study that cannot grow into this one, or a study in an earlier format.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, wait=True):
+        with lock_directory(self.path, wait=True):
             earlier = self.document if (self.path / DOCUMENT).exists() else None
             if earlier is not None and earlier.format < FORMAT:
                 raise UserError(
@@ -67,8 +67,8 @@ class StudyFolder:
                     f"the results so far: jaxopt-bench report {self.path}."
                 )
             if self.recorded is not None and self.recorded.document is not None:
-                study = merged(self.recorded.document.study, study)
-            study = merged(earlier.study, study) if earlier else study
+                study = merge_studies(self.recorded.document.study, study)
+            study = merge_studies(earlier.study, study) if earlier else study
             if self.recorded is not None:
                 earlier = combined(self.recorded.document, earlier)
             self._write(study, earlier or Document(study))
@@ -101,8 +101,8 @@ class StudyFolder:
     def record(
         self,
         *,
-        finalists: Sequence[Planned] = (),
-        among: Sequence[Planned] = (),
+        finalists: Sequence[PlannedRun] = (),
+        among: Sequence[PlannedRun] = (),
         selections: Iterable[Selection] = (),
         timings: Iterable[Timing] = (),
     ) -> None:
@@ -111,7 +111,7 @@ class StudyFolder:
         Finalists are added only if `among`, the trials among which they were chosen, are still all trials of their
         unit, because another process may have added trials. Selections and timings replace those of the same units.
         """
-        with locked(self.path, wait=True):
+        with lock_directory(self.path, wait=True):
             now = self.document
             added_runs = [run.entry for run in finalists if now.trials(run.unit.key) == [each.entry for each in among]]
             by_unit = {found.unit: found for found in (*now.selections, *selections)}
@@ -124,7 +124,7 @@ class StudyFolder:
             )
             self._write(now.study, added)
 
-    def results(self, planned: Sequence[Planned]) -> Results:
+    def results(self, planned: Sequence[PlannedRun]) -> Results:
         """Returns the records of those runs that have started."""
         own = load_runs({self.path / run.path: StudyRun(run.entry) for run in planned if not self._is_recorded(run)})
         return own if self.recorded is None else together([self.recorded.results(planned), own])
@@ -147,14 +147,14 @@ class StudyFolder:
         if new or (before is not None and timed - {(timing.workload, timing.contender) for timing in before.timings}):
             self.recorded.add(load_runs(new), self.path, document)
 
-    def unrecorded(self, planned: Sequence[Planned]) -> list[Planned]:
+    def unrecorded(self, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Returns the runs that are not in the record, so that this folder has or will have them."""
         return [run for run in planned if not self._is_recorded(run)]
 
-    def _is_recorded(self, run: Planned) -> bool:
+    def _is_recorded(self, run: PlannedRun) -> bool:
         return self.recorded is not None and run in self.recorded
 
-    def unfinished(self, planned: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
+    def unfinished(self, planned: Sequence[PlannedRun], until_epoch: int | None = None) -> list[PlannedRun]:
         """Returns the runs that have not ended, or whose files are incomplete.
 
         Args:
@@ -166,7 +166,7 @@ class StudyFolder:
         """
         return [run for run in planned if not self._ended(run, until_epoch)]
 
-    def diverged(self, planned: Sequence[Planned]) -> list[Planned]:
+    def diverged(self, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Returns the diverged runs; all given runs must have started."""
         recorded = self.recorded.diverged(planned) if self.recorded is not None else []
         return [
@@ -179,7 +179,7 @@ class StudyFolder:
             )
         ]
 
-    def set_aside(self, planned: Sequence[Planned]) -> list[pathlib.Path]:
+    def set_aside(self, planned: Sequence[PlannedRun]) -> list[pathlib.Path]:
         """Renames the folders of started runs with incomplete files, so that these runs are trained again.
 
         Returns:
@@ -193,7 +193,7 @@ class StudyFolder:
                 aside.append(path.rename(next(free for free in numbered if not os.path.lexists(free))))
         return aside
 
-    def _ended(self, run: Planned, until_epoch: int | None) -> bool:
+    def _ended(self, run: PlannedRun, until_epoch: int | None) -> bool:
         if self._is_recorded(run):
             return True
         path = self.path / run.path
@@ -224,10 +224,14 @@ class _Plans:
             self._known[key] = [run.entry for run in self._planned(unit, phase, chosen)]
         return self._known[key]
 
-    def _planned(self, unit: Unit, phase: str, chosen: tuple[int, ...]) -> list[Planned]:
+    def _planned(self, unit: Unit, phase: str, chosen: tuple[int, ...]) -> list[PlannedRun]:
         if phase == "trial":
-            return trials(self.study, unit)
-        return finalists(self.study, unit, chosen) if phase == "finalist" else confirmations(self.study, unit, *chosen)
+            return plan_trials(self.study, unit)
+        return (
+            plan_finalists(self.study, unit, chosen)
+            if phase == "finalist"
+            else plan_confirmations(self.study, unit, *chosen)
+        )
 
 
 def _document(plans: _Plans, now: Document) -> Document:

@@ -21,8 +21,8 @@ from jaxopt_bench.runs import (
     train_population,
 )
 from jaxopt_bench.runs.environment import environment
-from jaxopt_bench.runs.processes import found_by_first
-from jaxopt_bench.study import FOLDERS, Planned, Unit
+from jaxopt_bench.runs.processes import run_on_first_process
+from jaxopt_bench.study import FOLDERS, PlannedRun, Unit
 from jaxopt_bench.training import choose_code_path
 
 JobKind = Literal["trial", "finalist", "confirmation", "timing"]
@@ -44,7 +44,7 @@ class Job:
 
     kind: JobKind
     unit: Unit
-    runs: tuple[Planned, ...]
+    runs: tuple[PlannedRun, ...]
     until_epoch: int | None = None
 
     @property
@@ -101,7 +101,7 @@ def perform(
     options: JobOptions,
     reporter: Reporter,
     problems: Problems | None = None,
-    begun: Callable[[], None] | None = None,
+    on_training_start: Callable[[], None] | None = None,
     until_epoch: int | None = None,
 ) -> StepTime | None:
     """Runs a job, or its remaining part if it was interrupted.
@@ -112,7 +112,7 @@ def perform(
       options: the options of all jobs.
       reporter: receives the progress.
       problems: data that several jobs share; see `runs.Options`.
-      begun: called when the training starts; see `runs.Options`.
+      on_training_start: called when the training starts; see `runs.Options`.
       until_epoch: see `Job`.
 
     Returns:
@@ -121,10 +121,12 @@ def perform(
     if kind == "timing":
         path = dataclasses.replace(choose_code_path(devices=options.devices), devices=1)
         own = Options(data_dir=options.data_dir, code_path=path, problems=problems)
-        seconds = found_by_first(lambda: seconds_per_step(experiments, own))
+        seconds = run_on_first_process(lambda: seconds_per_step(experiments, own))
         return StepTime(seconds, environment(path))
     training = training_options(kind, options, reporter, problems, until_epoch)
-    train_population(experiments, training if begun is None else dataclasses.replace(training, begun=begun))
+    if on_training_start is not None:
+        training = dataclasses.replace(training, on_training_start=on_training_start)
+    train_population(experiments, training)
     return None
 
 
@@ -176,15 +178,15 @@ class Executor(Protocol):
 class Local:
     """Runs jobs on this machine's devices, one after the other, in their order."""
 
-    def __init__(self, ahead: bool = False, in_turn: bool = False):
+    def __init__(self, compile_in_background: bool = False, in_turn: bool = False):
         """Takes the options of all jobs.
 
         Args:
-          ahead: whether a thread compiles the program of the next job during training. This process must then be able
-            to end while the compiler works, as the command line can: see `interrupts.take_over`.
+          compile_in_background: whether a thread compiles the program of the next job during training. This process
+            must then be able to end while the compiler works, as the command line can: see `interrupts.take_over`.
           in_turn: whether all jobs of a unit are done before those of the next unit, so that the unit can be recorded.
         """
-        self.ahead, self.in_turn = ahead, in_turn
+        self.compile_in_background, self.in_turn = compile_in_background, in_turn
 
     def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
         """See `Executor.run`."""
@@ -192,9 +194,13 @@ class Local:
         while queue:
             job = queue.pop(0)
             compiling.wait()
-            begun = functools.partial(compiling.start, queue[0]) if self.ahead and queue else None
+            compile_next = (
+                functools.partial(compiling.start, queue[0]) if self.compile_in_background and queue else None
+            )
             reporter = listener.begin(job)
-            result = perform(job.kind, job.experiments, options, reporter, compiling.problems, begun, job.until_epoch)
+            result = perform(
+                job.kind, job.experiments, options, reporter, compiling.problems, compile_next, job.until_epoch
+            )
             listener.end(job)
             following = next_jobs(job, result)
             if self.in_turn:

@@ -12,7 +12,7 @@ from jaxopt_bench.optimizers import (
     SCHEDULES,
     Axis,
     Choice,
-    Imported,
+    ImportedOptimizer,
     Optimizer,
     Schedule,
     Space,
@@ -22,7 +22,7 @@ from jaxopt_bench.optimizers import (
     parse_space,
 )
 from jaxopt_bench.optimizers.axes import rate_or_fallback
-from jaxopt_bench.optimizers.custom import Recorded
+from jaxopt_bench.optimizers.custom import RecordedOptimizer
 from jaxopt_bench.optimizers.schedules import warmup_of
 from jaxopt_bench.study import Contender, Study, space_of
 
@@ -69,7 +69,7 @@ def with_newcomers(study: Study, references: Sequence[str]) -> tuple[Contender, 
 
 
 def _is_of_one_function(one: Optimizer, other: Optimizer) -> bool:
-    if isinstance(one, (Imported, Recorded)) and isinstance(other, Imported):
+    if isinstance(one, (ImportedOptimizer, RecordedOptimizer)) and isinstance(other, ImportedOptimizer):
         return one.reference == other.reference
     return False
 

@@ -20,14 +20,14 @@ from jaxopt_bench.study import (
     DOCUMENT,
     Document,
     Phase,
-    Planned,
+    PlannedRun,
     Study,
     Unit,
-    confirmations,
     experiment_of,
-    finalists,
-    merged,
-    planned_runs,
+    merge_studies,
+    plan_all_runs,
+    plan_confirmations,
+    plan_finalists,
     read_document,
     training_epochs,
     units,
@@ -95,8 +95,8 @@ class _Part:
 
     unit: Unit
     phase: Phase
-    runs: Sequence[Planned]
-    left: Sequence[Planned]
+    runs: Sequence[PlannedRun]
+    left: Sequence[PlannedRun]
     epochs: int
 
 
@@ -122,7 +122,7 @@ def plan_of(
     for unit in units(study):
         check_optimizer(experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False), reporter.say)
     document = read_document(folder / DOCUMENT) if (folder / DOCUMENT).exists() else None
-    whole = merged(document.study, study) if document else study
+    whole = merge_studies(document.study, study) if document else study
     options = Options(data_dir=data_dir, problems=Problems(), reporter=reporter)
     parts = _parts(whole, folder, document)
     disk = _disk(parts, options)
@@ -141,12 +141,12 @@ def _parts(study: Study, folder: pathlib.Path, document: Document | None) -> lis
     """Returns the runs of all units, phase after phase."""
     found = []
     for unit in units(study):
-        runs = planned_runs(study, unit)
+        runs = plan_all_runs(study, unit)
         selection = document.selection(unit.key) if document else None
         if selection is not None and selection.among == tuple(run.experiment.digest for run in runs["trial"]):
-            runs["confirmation"] = [] if selection.trial is None else confirmations(study, unit, selection.trial)
+            runs["confirmation"] = [] if selection.trial is None else plan_confirmations(study, unit, selection.trial)
         if document is not None and (chosen := document.finalists(unit.key)):
-            runs["finalist"] = finalists(study, unit, chosen)
+            runs["finalist"] = plan_finalists(study, unit, chosen)
         for phase, own in runs.items():
             left = StudyFolder(folder).unfinished(own)
             found.append(_Part(unit, phase, own, left, _epochs(study, unit, phase, own, left)))
@@ -154,7 +154,7 @@ def _parts(study: Study, folder: pathlib.Path, document: Document | None) -> lis
     return sorted(found, key=lambda part: order.index(part.phase))
 
 
-def _epochs(study: Study, unit: Unit, phase: Phase, runs: Sequence[Planned], left: Sequence[Planned]) -> int:
+def _epochs(study: Study, unit: Unit, phase: Phase, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> int:
     """Returns the total number of epochs of the remaining runs; for trials with halving, their share of the epochs."""
     if phase != "trial" or not runs:
         return len(left) * unit.workload.epochs

@@ -17,21 +17,21 @@ from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.formatting import format_duration, join_words
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.runs import NoticingLive, Reporter
+from jaxopt_bench.runs import LiveDisplay, Reporter
 from jaxopt_bench.study import (
     HALVING,
     STEPS,
-    Planned,
+    PlannedRun,
     Rung,
     Selection,
     Study,
     Unit,
     UnitKey,
     budget_in_words,
-    confirmations,
-    finalists,
+    plan_confirmations,
+    plan_finalists,
+    plan_trials,
     training_epochs,
-    trials,
     units,
 )
 
@@ -39,7 +39,7 @@ ESTIMATE_AFTER = 2.0
 """Seconds of training, after the first timed steps, until `StudyLines` prints an estimate."""
 MOST_JOBS = 4
 """The maximum number of running jobs that a terminal shows."""
-UnitTrials = Sequence[tuple[Unit, Sequence[Planned]]]
+UnitTrials = Sequence[tuple[Unit, Sequence[PlannedRun]]]
 """Units, or parts of units, with their trials."""
 
 
@@ -63,7 +63,7 @@ class Progress:
     def end(self, job: Job) -> None:
         """A job has ended."""
 
-    def selected(self, unit: Unit, selection: Selection) -> None:
+    def report_selection(self, unit: Unit, selection: Selection) -> None:
         """The selection among a unit's trials has been made."""
 
     def say(self, text: str) -> None:
@@ -152,7 +152,7 @@ class DisplayedProgress(Progress):
         self.study, self.judged, document = study, judged, folder.document
         self.own = {unit.key: len(runs) for unit, runs in own}
         for unit in units(study):
-            planned = trials(study, unit)
+            planned = plan_trials(study, unit)
             left, epoch = current_rung(study, folder, unit, planned, judged[unit.workload.name])
             running = len(folder.unfinished(left, epoch))
             rungs = study.rungs_on(unit.workload, len(planned) // study.trial_seeds)
@@ -160,14 +160,14 @@ class DisplayedProgress(Progress):
             counts.epochs = running * (epoch - counts.epoch_before(epoch))
             counts.epochs += study.trial_seeds * counts.epochs_after(epoch)
             self.counts[unit.key] = counts
-            again = finalists(study, unit, document.finalists(unit.key))
+            again = plan_finalists(study, unit, document.finalists(unit.key))
             expected = study.finalists_among(rungs[-1].trials) * study.finalist_seeds
             counts.again = len(again) or expected
             counts.repeated = len(again) - len(folder.unfinished(again))
             found = document.selection(unit.key)
             if found is not None:
                 self._choose(unit, found)
-                winners = [] if found.trial is None else confirmations(study, unit, found.trial)
+                winners = [] if found.trial is None else plan_confirmations(study, unit, found.trial)
                 counts.confirmed = len(winners) - len(folder.unfinished(winners))
         optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
         loads = ", ".join(w.name for w in study.workloads)
@@ -202,8 +202,8 @@ class DisplayedProgress(Progress):
             self.seconds.setdefault(job.unit.workload.name, []).append(begun.spent)
         self.show(job, begins=False)
 
-    def selected(self, unit: Unit, selection: Selection) -> None:
-        """See `Progress.selected`."""
+    def report_selection(self, unit: Unit, selection: Selection) -> None:
+        """See `Progress.report_selection`."""
         self._choose(unit, selection)
         counts = self.counts[unit.key]
         if counts.planned:
@@ -314,7 +314,7 @@ class StudyBars(DisplayedProgress):
     def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
         super().start(study, folder, own, judged)
-        self.live = NoticingLive(self._bars, self.console)
+        self.live = LiveDisplay(self._bars, self.console)
         self.live.start()
 
     def stop(self) -> None:
@@ -372,8 +372,8 @@ class _JobReporter(Reporter):
         self.begun.where = f"epoch {self.begun.epochs:.1f} of {self.epochs}"
         self.shown.refresh(self.begun)
 
-    def diverged(self, message: str) -> None:
-        """See `Reporter.diverged`."""
+    def report_divergence(self, message: str) -> None:
+        """See `Reporter.report_divergence`."""
         self.counts.diverged += 1
         self.shown.refresh(self.begun)
 

@@ -15,13 +15,13 @@ from jaxopt_bench.results.tables import COMPRESSION
 from jaxopt_bench.study import (
     FORMAT,
     Document,
-    Planned,
+    PlannedRun,
     RunEntry,
     Unit,
     UnitKey,
-    confirmations,
-    finalists,
-    trials,
+    plan_confirmations,
+    plan_finalists,
+    plan_trials,
     units,
 )
 
@@ -53,7 +53,7 @@ class Record:
             (self.document,) = found.documents
             self._keep(_renamed(found, path))
 
-    def __contains__(self, run: Planned) -> bool:
+    def __contains__(self, run: PlannedRun) -> bool:
         return run.path in self._seen
 
     def check_unchanged(self) -> None:
@@ -81,11 +81,11 @@ class Record:
                         "name."
                     )
 
-    def results(self, planned: Sequence[Planned]) -> Results:
+    def results(self, planned: Sequence[PlannedRun]) -> Results:
         """Returns the results of those runs that are recorded."""
         return _only(self._results, {run.path for run in planned})
 
-    def diverged(self, planned: Sequence[Planned]) -> list[Planned]:
+    def diverged(self, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Returns those recorded runs that diverged."""
         found = set(self.results(planned).runs.filter(status="diverged")["path"])
         return [run for run in planned if run.path in found]
@@ -192,11 +192,11 @@ def _recorded(path: pathlib.Path) -> Results | None:
     return found
 
 
-def planned_of(document: Document, unit: Unit) -> list[Planned]:
+def planned_of(document: Document, unit: Unit) -> list[PlannedRun]:
     """Returns the runs of a unit that its document must contain, computed from the study."""
     study, found = document.study, document.selection(unit.key)
-    winner = [] if found is None or found.trial is None else confirmations(study, unit, found.trial)
-    return [*trials(study, unit), *finalists(study, unit, document.finalists(unit.key)), *winner]
+    winner = [] if found is None or found.trial is None else plan_confirmations(study, unit, found.trial)
+    return [*plan_trials(study, unit), *plan_finalists(study, unit, document.finalists(unit.key)), *winner]
 
 
 def _place(run: RunEntry) -> tuple[str, int, int]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.measures import Measure
-from jaxopt_bench.study import Planned, Study, Unit
-from jaxopt_bench.verdict import ranked, trial_scores
+from jaxopt_bench.study import PlannedRun, Study, Unit
+from jaxopt_bench.verdict import rank_trials, trial_scores
 
 
 def current_rung(
-    study: Study, folder: StudyFolder, unit: Unit, planned: Sequence[Planned], judged: Measure
-) -> tuple[list[Planned], int]:
+    study: Study, folder: StudyFolder, unit: Unit, planned: Sequence[PlannedRun], judged: Measure
+) -> tuple[list[PlannedRun], int]:
     """Returns the trials at the first rung that some of them have not reached, or otherwise at the last rung.
 
     Promotions depend only on the metrics that were recorded up to a rung's epoch. So a study that was stopped, or has
@@ -35,6 +35,6 @@ def current_rung(
         if not left or folder.unfinished(left, rung.epochs):
             return left, rung.epochs
         scores = trial_scores(study, folder.results(left), rung.epochs)
-        promoted = {score.trial for score in ranked(scores, higher=judged.higher_is_better)[: following.trials]}
+        promoted = {score.trial for score in rank_trials(scores, higher=judged.higher_is_better)[: following.trials]}
         left = [run for run in left if run.trial in promoted]
     return left, rungs[-1].epochs

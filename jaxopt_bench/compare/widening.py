@@ -16,8 +16,8 @@ from jaxopt_bench.study import (
     Contender,
     Extension,
     Study,
-    confirmations,
-    merged,
+    merge_studies,
+    plan_confirmations,
     space_in_words,
     units,
 )
@@ -63,7 +63,7 @@ def widen(study: Study, folder: pathlib.Path) -> Widening:
             "first."
         )
     study_folder = StudyFolder(folder)
-    whole = merged(study_folder.document.study, study)
+    whole = merge_studies(study_folder.document.study, study)
     if whole.search == "grid":
         raise UserError("--widen cannot add trials to a grid. Expected a study whose search is 'sobol' or 'random'.")
     if not _has_ended(whole, study_folder):
@@ -81,7 +81,7 @@ def _has_ended(study: Study, folder: StudyFolder) -> bool:
         found = document.selection(unit.key)
         if found is None:
             return False
-        if found.trial is not None and folder.unfinished(confirmations(study, unit, found.trial)):
+        if found.trial is not None and folder.unfinished(plan_confirmations(study, unit, found.trial)):
             return False
     return True
 

@@ -15,24 +15,24 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.results.recording import held
-from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, locked
+from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, lock_directory
 from jaxopt_bench.study import (
     HALVING,
     Document,
-    Planned,
+    PlannedRun,
     Selection,
     Study,
     Timing,
     Unit,
-    confirmations,
     experiment_of,
-    finalists,
+    plan_confirmations,
+    plan_finalists,
+    plan_trials,
     points,
-    trials,
     units,
 )
 from jaxopt_bench.training import Task
-from jaxopt_bench.verdict import Score, edges, judged_by, ranked, trial_scores
+from jaxopt_bench.verdict import TrialScore, find_edges, judging_measure, rank_trials, trial_scores
 
 
 def compare(
@@ -129,9 +129,9 @@ def _measures(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]
     for unit in units(study):
         experiment = experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False)
         Task(experiment, known[unit.workload.problem])  # checks the batch size, and that the optimizer can be used
-    metrics = {workload.name: known[workload.problem].measured for workload in study.workloads}
+    metrics = {workload.name: known[workload.problem].all_metrics for workload in study.workloads}
     study.check_metrics({name: [metric.name for metric in own] for name, own in metrics.items()})
-    return {name: judged_by(study, name, own) for name, own in metrics.items()}
+    return {name: judging_measure(study, name, own) for name, own in metrics.items()}
 
 
 class _Work:
@@ -174,7 +174,7 @@ class _Work:
 
     def _following(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
         if job.kind == "trial":
-            rung = self._training(job.unit, trials(self.study, job.unit)) if self.study.search == HALVING else []
+            rung = self._training(job.unit, plan_trials(self.study, job.unit)) if self.study.search == HALVING else []
             return rung or self._after_trials(job.unit)
         if job.kind == "finalist":
             return self._after_finalists(job.unit)
@@ -184,7 +184,7 @@ class _Work:
             return []
         return self._timing(job.unit)
 
-    def _own_trials(self) -> list[tuple[Unit, list[Planned]]]:
+    def _own_trials(self) -> list[tuple[Unit, list[PlannedRun]]]:
         """Returns this process's units with their trials.
 
         If there are more processes than units, units are divided; but not with halving, which compares a unit's trials.
@@ -192,17 +192,17 @@ class _Work:
         index, count = self.shard
         all_units = units(self.study)
         parts = 1 if self.study.search == HALVING else -(-count // len(all_units))
-        shares = [(unit, trials(self.study, unit)[part::parts]) for unit in all_units for part in range(parts)]
+        shares = [(unit, plan_trials(self.study, unit)[part::parts]) for unit in all_units for part in range(parts)]
         return shares[index::count]
 
-    def _training(self, unit: Unit, runs: Sequence[Planned]) -> list[Job]:
+    def _training(self, unit: Unit, runs: Sequence[PlannedRun]) -> list[Job]:
         """Returns the job that continues the training of a unit's trials; none if all are trained."""
         left, epochs = self._rung(unit, runs)
         whole = epochs == unit.workload.epochs
         own = self.folder.unrecorded(left)
         return [Job("trial", unit, tuple(own), None if whole else epochs)] if self._unfinished(left, epochs) else []
 
-    def _rung(self, unit: Unit, runs: Sequence[Planned]) -> tuple[list[Planned], int]:
+    def _rung(self, unit: Unit, runs: Sequence[PlannedRun]) -> tuple[list[PlannedRun], int]:
         """Returns the trials of a unit that are still trained, and up to which epoch; see `current_rung`."""
         return current_rung(self.study, self.folder, unit, runs, self.judged[unit.workload.name])
 
@@ -212,7 +212,7 @@ class _Work:
         There is no such job while trials are missing (another process may have added some), or if another process runs
         the job.
         """
-        planned = trials(self.study, unit)
+        planned = plan_trials(self.study, unit)
         left, epochs = self._rung(unit, planned)
         known = self.folder.document.trials(unit.key)
         if self.folder.unfinished(left, epochs) or known != [run.entry for run in planned]:
@@ -220,7 +220,7 @@ class _Work:
         claim = self.folder.path / "claims" / f"{unit.workload.name}_{unit.contender.name}" / str(unit.repetition)
         claim.mkdir(parents=True, exist_ok=True)
         try:
-            self.claims.enter_context(locked(claim))
+            self.claims.enter_context(lock_directory(claim))
         except LockedError:
             return []
         document = self.folder.document
@@ -237,11 +237,11 @@ class _Work:
         found = self.folder.document.selection(unit.key)
         if found is None or found.trial is None:
             return []
-        runs = confirmations(self.study, unit, found.trial)
+        runs = plan_confirmations(self.study, unit, found.trial)
         own = self.folder.unrecorded(runs)
         return [Job("confirmation", unit, tuple(own))] if self._unfinished(runs) else self._timing(unit)
 
-    def _unfinished(self, runs: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
+    def _unfinished(self, runs: Sequence[PlannedRun], until_epoch: int | None = None) -> list[PlannedRun]:
         """Returns the runs that have to be trained. Runs with missing files are trained again."""
         for path in self.folder.set_aside(runs):
             self.progress.say(f"a run was incomplete and is trained again; its incomplete files are now in {path}")
@@ -255,24 +255,24 @@ class _Work:
         found = document.selection(unit.key)
         if self.study.target(workload) is None or known or repetition or found is None or found.trial is None:
             return []
-        return [Job("timing", unit, tuple(confirmations(self.study, unit, found.trial)))]
+        return [Job("timing", unit, tuple(plan_confirmations(self.study, unit, found.trial)))]
 
-    def _finalists(self, unit: Unit) -> list[Planned]:
+    def _finalists(self, unit: Unit) -> list[PlannedRun]:
         """Returns the runs of a unit's finalists; none if these are not chosen yet, or no trial is trained again."""
-        return finalists(self.study, unit, self.folder.document.finalists(unit.key))
+        return plan_finalists(self.study, unit, self.folder.document.finalists(unit.key))
 
-    def _scores(self, runs: Sequence[Planned]) -> list[Score]:
+    def _scores(self, runs: Sequence[PlannedRun]) -> list[TrialScore]:
         return trial_scores(self.study, self.folder.results(runs)) if runs else []
 
-    def _ranked(self, unit: Unit, scores: Sequence[Score]) -> list[Score]:
-        return ranked(scores, higher=self.judged[unit.workload.name].higher_is_better)
+    def _ranked(self, unit: Unit, scores: Sequence[TrialScore]) -> list[TrialScore]:
+        return rank_trials(scores, higher=self.judged[unit.workload.name].higher_is_better)
 
-    def _choose_finalists(self, unit: Unit, left: Sequence[Planned]) -> None:
+    def _choose_finalists(self, unit: Unit, left: Sequence[PlannedRun]) -> None:
         """Chooses the trials that are trained again, and records them; none if there is nothing to select."""
         best = self._ranked(unit, self._scores(left))
         chosen = [score.trial for score in best[: self.study.finalists_among(len(best))]]
         if chosen:
-            self.folder.record(finalists=finalists(self.study, unit, chosen), among=trials(self.study, unit))
+            self.folder.record(finalists=plan_finalists(self.study, unit, chosen), among=plan_trials(self.study, unit))
 
     def _select(self, unit: Unit) -> None:
         """Selects the winner among a unit's finalists, or its trials if there are no finalists, and records it.
@@ -280,7 +280,7 @@ class _Work:
         Only their new results judge finalists. If all of them diverge, the winner is the one that was the best trial.
         With halving, the trials are those that are trained to the end.
         """
-        planned, again = trials(self.study, unit), self._finalists(unit)
+        planned, again = plan_trials(self.study, unit), self._finalists(unit)
         left, _ = self._rung(unit, planned)
         # first, so that it is done again if the process is killed before it has recorded the selection
         discard_checkpoints([self.folder.path / run.path for run in (*planned, *again)])
@@ -294,10 +294,10 @@ class _Work:
             trial=trial,
             value=best.value if best else None,
             values=None if trial is None else drawn[trial],
-            edges=() if trial is None else tuple(edges(unit.contender.reach, drawn[trial])),
+            edges=() if trial is None else tuple(find_edges(unit.contender.reach, drawn[trial])),
             diverged=len({run.trial for run in self.folder.diverged(planned)}),
             among=tuple(run.experiment.digest for run in planned),
             finalists={index: new_scores[index].value for index in chosen},
         )
         self.folder.record(selections=[found])
-        self.progress.selected(unit, found)
+        self.progress.report_selection(unit, found)

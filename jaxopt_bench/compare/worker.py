@@ -13,7 +13,7 @@ import jax
 from jaxopt_bench.compare.jobs import Job, JobKind, JobOptions, StepTime, perform
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import Imported, load_again
+from jaxopt_bench.optimizers import ImportedOptimizer, load_again
 from jaxopt_bench.runs import Interrupted, LockedError, Reporter
 
 PATIENCE = 300.0  # seconds that a job waits for runs held by another process, such as a disconnected worker
@@ -46,7 +46,7 @@ class Task:
         users = {
             optimizer.reference: (optimizer.reference, optimizer.code_file, optimizer.code)
             for experiment in job.experiments
-            if isinstance(optimizer := experiment.optimizer, Imported)
+            if isinstance(optimizer := experiment.optimizer, ImportedOptimizer)
         }
         return cls(
             job.kind,

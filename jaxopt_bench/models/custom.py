@@ -210,7 +210,7 @@ def load(reference: str) -> type[ImportedModel]:
     return USERS.load(reference)
 
 
-def imported(definition: Callable[..., Any]) -> type[ImportedModel]:
+def wrap_model(definition: Callable[..., Any]) -> type[ImportedModel]:
     """Returns the model that an imported linen module class, or an imported function that returns a module, defines.
 
     Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
 from jaxopt_bench.optimizers.axes import Axis, Choice, Space
-from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.base import Hyperparameters, Optimizer, StepContext
 from jaxopt_bench.optimizers.conformance import Conformance, measure_optimizer
-from jaxopt_bench.optimizers.custom import USERS, Imported, imported, load, load_again
-from jaxopt_bench.optimizers.optax_table import LEFT_OUT, optax_optimizers
+from jaxopt_bench.optimizers.custom import USERS, ImportedOptimizer, load, load_again, wrap_optimizer
+from jaxopt_bench.optimizers.optax_table import EXCLUDED_OPTIMIZERS, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
 from jaxopt_bench.optimizers.partitions import Share, inner_rules, read_shares
 from jaxopt_bench.optimizers.schedules import (
@@ -43,7 +43,7 @@ OPTIMIZERS: UserTable[Optimizer] = UserTable(
 )
 
 __all__ = [
-    "LEFT_OUT",
+    "EXCLUDED_OPTIMIZERS",
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
@@ -58,9 +58,8 @@ __all__ = [
     "Cosine",
     "Exponential",
     "Hyperparameters",
-    "Imported",
+    "ImportedOptimizer",
     "Linear",
-    "Moment",
     "MultiStep",
     "NAdamW",
     "Nadam",
@@ -72,9 +71,9 @@ __all__ = [
     "Schedule",
     "Share",
     "Space",
+    "StepContext",
     "WarmedUp",
     "WarmupStableDecay",
-    "imported",
     "inner_rules",
     "load",
     "load_again",
@@ -86,4 +85,5 @@ __all__ = [
     "read_shares",
     "scale_by_padam",
     "scale_by_soap",
+    "wrap_optimizer",
 ]

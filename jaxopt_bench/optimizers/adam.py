@@ -8,7 +8,7 @@ from typing import ClassVar
 import optax
 
 from jaxopt_bench.config import number
-from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Moment, Rescaling
+from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Rescaling, StepContext
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class _Moments(Rescaling):
 
     nesterov: ClassVar[bool] = False
 
-    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Rescaling.scale`."""
         b1, b2, eps = (hyperparameters[name] for name in ("b1", "b2", "eps"))
         return optax.scale_by_adam(b1, b2, eps, nesterov=self.nesterov)
@@ -113,7 +113,7 @@ class AMSGrad(_Moments):
     bias_correction: bool = True
     """Correct both moments for their start at zero; the paper does not."""
 
-    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Rescaling.scale`."""
         b1, b2, eps = (hyperparameters[name] for name in ("b1", "b2", "eps"))
         corrected = self.bias_correction

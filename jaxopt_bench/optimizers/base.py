@@ -46,7 +46,7 @@ AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the sched
 """The schedule that Schedule-Free optimizers are meant for."""
 
 
-class Moment(NamedTuple):
+class StepContext(NamedTuple):
     """The information that an optimizer gets in a step, besides the gradient. The defaults mean no schedule.
 
     Attributes:
@@ -169,20 +169,20 @@ class Optimizer(Tunable, abc.ABC):
                     )
 
     @abc.abstractmethod
-    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def rule(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """Returns the optimizer's own rule, from the gradient to the update, with the cautious mask.
 
         The mask is applied only to the rescaled gradient, so a decoupled weight decay is not masked.
         """
 
     def transform(
-        self, hyperparameters: Hyperparameters, moment: Moment = Moment()
+        self, hyperparameters: Hyperparameters, context: StepContext = StepContext()
     ) -> optax.GradientTransformationExtraArgs:
         """Composes the whole optimizer for one step. The transformations of all steps share the same state.
 
         Args:
           hyperparameters: the float fields by name, as arrays (possibly traced); see `hyperparameters`.
-          moment: the information of training about this step, such as the schedule's multiplier.
+          context: the information of training about this step, such as the schedule's multiplier.
 
         Returns:
           A transformation. Its `update` takes the gradient, the state, the parameters and, by the name `value`, the
@@ -190,8 +190,8 @@ class Optimizer(Tunable, abc.ABC):
           `grad`, and the loss as a function of the parameters by the name `value_fn`.
         """
         if self.accumulate > 1:  # each update is made in the last of `accumulate` steps
-            at, every = moment.multiplier_at, self.accumulate
-            moment = moment._replace(multiplier_at=lambda count: at(count * every + every - 1))
+            at, every = context.multiplier_at, self.accumulate
+            context = context._replace(multiplier_at=lambda count: at(count * every + every - 1))
         before = []
         if self.clip_norm is not None:
             before.append(optax.clip_by_global_norm(hyperparameters["clip_norm"]))
@@ -200,13 +200,13 @@ class Optimizer(Tunable, abc.ABC):
         if self.mars_gamma is not None:
             b1 = first_moment_decay(self, {**float_fields(self), **hyperparameters})
             before.append(reduce_variance(hyperparameters["mars_gamma"], b1))
-        whole = optax.chain(*before, self.rule(hyperparameters, moment))
+        whole = optax.chain(*before, self.rule(hyperparameters, context))
         if self.ema_decay is not None:
             whole = exponential_average(whole, hyperparameters["ema_decay"])
         if self.accumulate > 1:
             whole = accumulate(whole, self.accumulate)
         if self.swa_start is not None:
-            counts = (moment.progress >= hyperparameters["swa_start"]) & moment.ends_epoch
+            counts = (context.progress >= hyperparameters["swa_start"]) & context.ends_epoch
             whole = tail_average(whole, counts)
         return optax.with_extra_args_support(whole)
 
@@ -217,9 +217,9 @@ class Optimizer(Tunable, abc.ABC):
         others = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in numbers)
         return (type(self), *sorted(numbers), *others)
 
-    def learning_rate_at(self, hyperparameters: Hyperparameters, moment: Moment) -> Scalar:
+    def learning_rate_at(self, hyperparameters: Hyperparameters, context: StepContext) -> Scalar:
         """Returns the learning rate at a step."""
-        return hyperparameters.get("learning_rate", self.learning_rate) * moment.multiplier
+        return hyperparameters.get("learning_rate", self.learning_rate) * context.multiplier
 
     @property
     def averages(self) -> bool:
@@ -268,18 +268,18 @@ class Rescaling(Optimizer):
     """An optimizer that rescales the gradient and multiplies the result by the learning rate."""
 
     @abc.abstractmethod
-    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """Returns the optimizer's rescaling of the gradient, without the learning rate and the weight decay."""
 
-    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def rule(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
         decay = optax.add_decayed_weights(hyperparameters["weight_decay"], mask=decay_mask(self.decay_mask))
-        scale = self.scale(hyperparameters, moment)
+        scale = self.scale(hyperparameters, context)
         if self.cautious:
             scale = cautious(scale, sign=1)
         return optax.chain(
             *([decay, scale] if self.decay_form == "coupled" else [scale, decay]),
-            optax.scale_by_learning_rate(hyperparameters["learning_rate"] * moment.multiplier),
+            optax.scale_by_learning_rate(hyperparameters["learning_rate"] * context.multiplier),
         )
 
 

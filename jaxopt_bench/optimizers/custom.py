@@ -24,7 +24,7 @@ from jaxopt_bench.arguments import NOT_GIVEN, parameters
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import kept_forms, signatures
 from jaxopt_bench.optimizers.adapters import schedule_free_parameters
-from jaxopt_bench.optimizers.base import AVERAGES, DecayForm, Hyperparameters, Intended, Moment, Optimizer
+from jaxopt_bench.optimizers.base import AVERAGES, DecayForm, Hyperparameters, Intended, Optimizer, StepContext
 from jaxopt_bench.optimizers.decay import measure_decay_form
 from jaxopt_bench.optimizers.equivalence import ParametersError, find_form, random_parameters, small_parameters
 from jaxopt_bench.optimizers.factories import FactoryOptimizer, Form, optimizer_class
@@ -38,7 +38,7 @@ _ACCEPTED = "Expected MODULE:FUNCTION or FILE.py:FUNCTION, a function that retur
 
 
 @dataclasses.dataclass(frozen=True)
-class Imported(Loadable, FactoryOptimizer):
+class ImportedOptimizer(Loadable, FactoryOptimizer):
     """An optimizer that a user's function makes.
 
     An experiment finds how the function must be called; see `equivalence`.
@@ -111,7 +111,7 @@ class Imported(Loadable, FactoryOptimizer):
         Raises:
           UserError: if the function, or the function in `EVALUATED`, fails or returns arrays of other shapes.
         """
-        transform = self.transform(self.hyperparameters(), Moment(key=jax.random.key(0)))
+        transform = self.transform(self.hyperparameters(), StepContext(key=jax.random.key(0)))
 
         def update(params: PyTree[Array]) -> tuple[PyTree[Array], optax.OptState]:
             return transform.update(params, transform.init(params), params, value=jnp.float32(1))
@@ -188,10 +188,10 @@ class Imported(Loadable, FactoryOptimizer):
             "static": repr(self.static_fields[1:]),
         }
 
-    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def rule(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
         try:
-            return super().rule(hyperparameters, moment)
+            return super().rule(hyperparameters, context)
         except UserError:
             raise
         except Exception as error:
@@ -218,18 +218,18 @@ class Imported(Loadable, FactoryOptimizer):
         evaluated = type(self).evaluated
         if evaluated is None and not self.form.schedule_free:
             return super().evaluation_parameters(opt_state, params)
-        rule = self.call_factory(self.numbers(), Moment(key=jax.random.key(0)), self.form)
+        rule = self.call_factory(self.numbers(), StepContext(key=jax.random.key(0)), self.form)
         state = from_stored(find_state(opt_state, StoredState), rule, params)
         return (evaluated or schedule_free_parameters)(state, params)
 
 
 @dataclasses.dataclass(frozen=True)
-class Recorded(Record, Optimizer):
+class RecordedOptimizer(Record, Optimizer):
     """A user's optimizer in the record of a run. It can be read and compared, but it makes no transformation."""
 
     source = "the user"
 
-    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def rule(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Optimizer.rule`.
 
         Raises:
@@ -238,7 +238,7 @@ class Recorded(Record, Optimizer):
         self.refuse()
 
 
-def load(reference: str) -> type[Imported]:
+def load(reference: str) -> type[ImportedOptimizer]:
     """Returns the class of the optimizers that a user's function makes. Its file or package is run once for each text.
 
     The file can also give, by the function's name, the search space, the schedule for training, and the parameters to
@@ -257,7 +257,7 @@ def load(reference: str) -> type[Imported]:
     return USERS.load(reference)
 
 
-def load_again(reference: str, file: str, code: str) -> type[Imported]:
+def load_again(reference: str, file: str, code: str) -> type[ImportedOptimizer]:
     """Returns an optimizer that another process, maybe on another machine, has loaded under the same reference.
 
     Its module is imported if this is possible and the text is the same; otherwise its file is run.
@@ -273,7 +273,7 @@ def load_again(reference: str, file: str, code: str) -> type[Imported]:
     return USERS.load_again(reference, file, code)
 
 
-def imported(factory: Factory) -> type[Imported]:
+def wrap_optimizer(factory: Factory) -> type[ImportedOptimizer]:
     """Returns the class of the optimizers that a function makes. It is like `load`, but takes the function itself.
 
     Args:
@@ -286,7 +286,7 @@ def imported(factory: Factory) -> type[Imported]:
     return USERS.describe(factory)
 
 
-def _define_class(loaded: user_code.Loaded) -> type[Imported]:
+def _define_class(loaded: user_code.Loaded) -> type[ImportedOptimizer]:
     """Returns the class of the optimizers that a function makes."""
     factory, name = loaded.value, loaded.reference.rpartition(":")[2]
     if not callable(factory):
@@ -306,14 +306,16 @@ def _define_class(loaded: user_code.Loaded) -> type[Imported]:
     if (schedule := _read_table(loaded, "SCHEDULES", name)) is not None:
         where = f"{loaded.reference}: SCHEDULES[{name!r}]"
         attributes["stated_schedule"] = parse_schedule(schedule, where, SCHEDULES)
-    made = cast(type[Imported], optimizer_class(name, factory, base=Imported, renamed=renamed, **attributes))
+    made = cast(
+        type[ImportedOptimizer], optimizer_class(name, factory, base=ImportedOptimizer, renamed=renamed, **attributes)
+    )
     if (space := _read_table(loaded, "SPACES", name)) is not None:
         where = f"{loaded.reference}: SPACES[{name!r}]"
         made.stated_space = parse_space(space, made, made.stated_schedule, where)
     return made
 
 
-USERS: Users[Any] = Users("optimizer", _define_class, Recorded)
+USERS: Users[Any] = Users("optimizer", _define_class, RecordedOptimizer)
 """The loader of users' optimizers."""
 
 

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from jaxopt_bench.optimizers.axes import rate_or_fallback
-from jaxopt_bench.optimizers.base import UNMODIFIED, DecayForm, Moment, Optimizer
+from jaxopt_bench.optimizers.base import UNMODIFIED, DecayForm, Optimizer, StepContext
 
 _TOLERANCE = 1e-3  # relative to the largest change of an update
 _COEFFICIENT = 0.5
@@ -95,7 +95,7 @@ def _updates(optimizer: Optimizer, idle: int) -> tuple[PyTree[Array], ...]:
         for name, scale in scales.items()
     }
     params, other_params, gradient, other, last = trees.values()
-    transform = optimizer.transform(optimizer.hyperparameters(), Moment(key=jax.random.key(0)))
+    transform = optimizer.transform(optimizer.hyperparameters(), StepContext(key=jax.random.key(0)))
 
     def after(
         params: PyTree[Array], gradient: PyTree[Array], state: optax.OptState | None = None

@@ -32,7 +32,7 @@ from jaxtyping import Array, Float32, Integer, PyTree
 from optax import contrib
 
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.optimizers.base import Moment
+from jaxopt_bench.optimizers.base import StepContext
 from jaxopt_bench.optimizers.factories import Form, ScheduleForm
 from jaxopt_bench.optimizers.signatures import RATE
 from jaxopt_bench.optimizers.wrappers import find_states
@@ -67,7 +67,7 @@ class ParametersError(UserError):
 class Subject(Protocol):
     """The subject of an examination: a function with its settings."""
 
-    def rule_in_form(self, numbers: Numbers, moment: Moment, form: Form) -> optax.GradientTransformation:
+    def rule_in_form(self, numbers: Numbers, context: StepContext, form: Form) -> optax.GradientTransformation:
         """Returns the transformation that the function makes."""
 
     def numbers(self) -> dict[str, Any]:
@@ -220,10 +220,10 @@ class _Examination:
         return ParametersError(f"its init or update fails: {_words(errors[0])}. {tried}. {_GIVEN}")
 
     def _transform(
-        self, form: Form, numbers: Numbers, moment: Moment | None = None
+        self, form: Form, numbers: Numbers, context: StepContext | None = None
     ) -> optax.GradientTransformationExtraArgs:
-        moment = (moment or Moment())._replace(key=jax.random.key(0))
-        return optax.with_extra_args_support(self.make(numbers, moment, form))
+        context = (context or StepContext())._replace(key=jax.random.key(0))
+        return optax.with_extra_args_support(self.make(numbers, context, form))
 
     def _shapes(
         self, form: Form, numbers: Numbers
@@ -316,8 +316,8 @@ class _Examination:
 
             def transform(given: Numbers, table: Steps, step: Step) -> optax.GradientTransformationExtraArgs:
                 now = table[step] if multiplier is None else multiplier
-                moment = Moment(multiplier=now, multiplier_at=lambda count: table[count])
-                return self._transform(form, {**numbers, **given}, moment)
+                context = StepContext(multiplier=now, multiplier_at=lambda count: table[count])
+                return self._transform(form, {**numbers, **given}, context)
 
             def init(given: Numbers, table: Steps, params: PyTree[Array]) -> optax.OptState:
                 return transform(given, table, 0).init(params)

@@ -22,7 +22,7 @@ from jaxopt_bench.config import Bounds, Config, float_fields
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.optimizers import signatures
 from jaxopt_bench.optimizers.adapters import matrices
-from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer, decay_mask
+from jaxopt_bench.optimizers.base import Hyperparameters, Optimizer, StepContext, decay_mask
 from jaxopt_bench.optimizers.cautious import cautious
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Argument, Factory
 from jaxopt_bench.optimizers.wrappers import penalised, storable, without_extra_arguments
@@ -125,67 +125,71 @@ class FactoryOptimizer(Optimizer):
         """The fields of its arguments that are learning rates, also of inner rules. The schedule multiplies them."""
         return tuple(f for f in self.arguments.values() if _is_rate(f) and getattr(self, f) is not None)
 
-    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def rule(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
         numbers = {**self.numbers(), **hyperparameters}
-        return self.rule_in_form(numbers, moment, self.form, with_mask=self.cautious)
+        return self.rule_in_form(numbers, context, self.form, with_mask=self.cautious)
 
     def rule_in_form(
-        self, numbers: Mapping[str, Any], moment: Moment, form: Form, with_mask: bool = False
+        self, numbers: Mapping[str, Any], context: StepContext, form: Form, with_mask: bool = False
     ) -> optax.GradientTransformation:
         """Returns the function's transformation. If it lacks weight decay or the schedule, they are added around it.
 
         Args:
           numbers: the fields that are numbers, each as an array or a Python number.
-          moment: the information of training about this step.
+          context: the information of training about this step.
           form: how the function is called.
           with_mask: whether `cautious` masks the function's updates.
 
         Raises:
           UserError: if the function does not return an `optax.GradientTransformation`.
         """
-        parts = [self._made(numbers, moment, form)]
+        parts = [self._made(numbers, context, form)]
         if with_mask:
-            parts = [cautious(parts[0], -1, self._undecayed(numbers, moment, form), numbers.get(DECAY, 0.0))]
+            parts = [cautious(parts[0], -1, self._undecayed(numbers, context, form), numbers.get(DECAY, 0.0))]
         if self.line_search:
             parts = [penalised(parts[0], numbers[DECAY], decay_mask(self.decay_mask))]
         elif DECAY not in self.arguments.values():
             parts.insert(0, optax.add_decayed_weights(numbers[DECAY], decay_mask(self.decay_mask)))
         if form.schedule == "updates":
             taken = RATE in self.arguments.values()
-            parts.append(optax.scale((1.0 if taken else numbers[RATE]) * moment.multiplier))
+            parts.append(optax.scale((1.0 if taken else numbers[RATE]) * context.multiplier))
         return optax.chain(*parts)
 
-    def _made(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
+    def _made(self, numbers: Mapping[str, Any], context: StepContext, form: Form) -> optax.GradientTransformation:
         """Returns the function's transformation, with an update and a state in the form that training needs."""
-        rule = self.call_factory(numbers, moment, form)
+        rule = self.call_factory(numbers, context, form)
         return self.with_storable_state(rule if form.value else without_extra_arguments(rule), form)
 
-    def _undecayed(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation | None:
+    def _undecayed(
+        self, numbers: Mapping[str, Any], context: StepContext, form: Form
+    ) -> optax.GradientTransformation | None:
         """Returns the function's transformation without weight decay; None if it has no decoupled decay of its own."""
         if DECAY not in self.arguments.values() or DECAY not in numbers or self.decay_form != "decoupled":
             return None
         decay = numbers[DECAY]
         # if the decay is the Python number 0, a function may leave out the decay and its state
         none = 1e-30 * decay if isinstance(decay, float) else jnp.zeros_like(decay)
-        return self._made({**numbers, DECAY: none}, moment, form)
+        return self._made({**numbers, DECAY: none}, context, form)
 
-    def call_factory(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
+    def call_factory(
+        self, numbers: Mapping[str, Any], context: StepContext, form: Form
+    ) -> optax.GradientTransformation:
         """Calls the function, and returns its transformation; see `rule_in_form`."""
 
         def argument(name: str, field: str) -> Any:
             value = numbers.get(field, getattr(self, field))
             if field in self.scheduled:
                 if form.schedule == "argument":
-                    return value * moment.multiplier
+                    return value * context.multiplier
                 if form.schedule == "callable":
-                    return lambda count: value * moment.multiplier_at(count)
+                    return lambda count: value * context.multiplier_at(count)
             if isinstance(getattr(self, field), tuple):
                 value = tuple(value)
             return self.converters[name](value) if name in self.converters else value
 
         mask = decay_mask(self.decay_mask)
-        fillings = {"mask": mask, "required_mask": mask or _mask_all, "key": moment.key, "axes": matrices}
+        fillings = {"mask": mask, "required_mask": mask or _mask_all, "key": context.key, "axes": matrices}
         given = {name: argument(name, field) for name, field in self.arguments.items()}
         rule = type(self).factory(**given, **{name: fillings[what] for name, what in self.filled.items()})
         if not isinstance(rule, optax.GradientTransformation):

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.kernels import COMMAND, LIBRARY, library
 from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
-from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer, decay_mask
+from jaxopt_bench.optimizers.base import Hyperparameters, Optimizer, StepContext, decay_mask
 from jaxopt_bench.optimizers.sgd import SGD
 from jaxopt_bench.optimizers.wrappers import find_state
 
@@ -83,18 +83,18 @@ def has_fused_form(optimizer: Optimizer, params: PyTree[Array]) -> bool:
 def fused_update(
     optimizer: Optimizer,
     hyperparameters: Hyperparameters,
-    moment: Moment,
+    context: StepContext,
     gradients: PyTree[Float[Array, "..."]],
     opt_state: optax.OptState,
     params: PyTree[Float[Array, "..."]],
     loss: Float[Array, ""] | None = None,
 ) -> Update:
-    """Updates parameters as `optimizer.transform(hyperparameters, moment)` does, except for rounding.
+    """Updates parameters as `optimizer.transform(hyperparameters, context)` does, except for rounding.
 
     Args:
       optimizer: one that has a fused form, see `has_fused_form`.
       hyperparameters: its float fields by name, as arrays.
-      moment: the schedule's factor on the learning rate, and the progress of training.
+      context: the schedule's factor on the learning rate, and the progress of training.
       gradients: float32 arrays of the shapes of `params`.
       opt_state: the state of `optimizer.transform`.
       params: float32 arrays.
@@ -128,7 +128,7 @@ def fused_update(
         input_output_aliases={place: 3 + result for result, place in enumerate(places)},
     )
     norms, sound, _, *made = call(
-        _coefficients(optimizer, hyperparameters, moment, before),
+        _coefficients(optimizer, hyperparameters, context, before),
         jnp.zeros(()) if loss is None else loss,
         *leaves,
         *jax.tree.leaves(gradients),
@@ -159,7 +159,7 @@ def _counts(state: Any) -> bool:
 
 
 def _coefficients(
-    optimizer: Optimizer, hyperparameters: Hyperparameters, moment: Moment, before: Any
+    optimizer: Optimizer, hyperparameters: Hyperparameters, context: StepContext, before: Any
 ) -> Float[Array, " 11"]:
     """Returns the coefficients in the order in which `updates.cc` reads them."""
     given = {name: hyperparameters.get(name, 0.0) for name in ("weight_decay", "b1", "b2", "eps", "momentum")}
@@ -173,7 +173,7 @@ def _coefficients(
         at = lambda decay, count: 1 / (1 - decay**count) if corrects else jnp.ones(())  # noqa: E731
         corrections = at(first, count), at(second, count), at(first, optax.safe_increment(count))
     values = (
-        hyperparameters["learning_rate"] * moment.multiplier,
+        hyperparameters["learning_rate"] * context.multiplier,
         *((decay, zero) if coupled else (zero, decay)),
         first,
         1 - first,

@@ -29,7 +29,7 @@ from jaxopt_bench.optimizers.base import AVERAGES, Intended
 from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, FactoryOptimizer, optimizer_class
 from jaxopt_bench.user_config import field_values
 
-LEFT_OUT: Mapping[str, str] = {
+EXCLUDED_OPTIMIZERS: Mapping[str, str] = {
     "sam": "needs a second gradient, at other parameters, in every step",
     "sophia": "needs an estimate of the Hessian's diagonal",
     "dpsgd": "needs the gradient of each example by itself",

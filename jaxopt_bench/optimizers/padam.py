@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxopt_bench.config import number
 from jaxopt_bench.optimizers.axes import Axis, Choice
-from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Rescaling, Scalar
+from jaxopt_bench.optimizers.base import Hyperparameters, Rescaling, Scalar, StepContext
 
 GRADIENT_UNIT = 0.01
 """A unit of gradients with which the same learning rates are good for all of Padam's exponents.
@@ -130,11 +130,11 @@ class Padam(Rescaling):
         space = super().search_space()
         return space if self.gradient_unit is None else {**space, "partial": self.axes()["partial"]}
 
-    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Rescaling.scale`."""
         b1, b2, partial, eps = (hyperparameters[name] for name in ("b1", "b2", "partial", "eps"))
         if self.final_partial is not None:
-            partial = partial + moment.progress * (hyperparameters["final_partial"] - partial)
+            partial = partial + context.progress * (hyperparameters["final_partial"] - partial)
         padam = scale_by_padam(b1, b2, partial, eps, bias_correction=self.bias_correction)
         if self.gradient_unit is None:
             return padam

@@ -8,7 +8,7 @@ import optax
 
 from jaxopt_bench.config import number
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Rescaling
+from jaxopt_bench.optimizers.base import Hyperparameters, Rescaling, StepContext
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SGD(Rescaling):
         if self.nesterov and self.momentum is None:
             raise UserError("SGD.nesterov is True but SGD.momentum is None. Expected: a momentum in [0, 1).")
 
-    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Rescaling.scale`."""
         if self.momentum is None:
             return optax.identity()

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxopt_bench.config import number
 from jaxopt_bench.optimizers.axes import SHARED_AXES, Axis
-from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Moment, Rescaling, Scalar
+from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Rescaling, Scalar, StepContext
 from jaxopt_bench.optimizers.wrappers import find_state
 
 LARGEST_DIMENSION = 10_000
@@ -175,11 +175,11 @@ class SOAP(Rescaling):
     weight_decay: float = number(0.01, at_least=0)
     """Coefficient of the decoupled decay, which is applied to the parameters in addition to SOAP's step."""
 
-    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def rule(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
-        return _idle_at_first(super().rule(hyperparameters, moment))
+        return _idle_at_first(super().rule(hyperparameters, context))
 
-    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+    def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
         """See `Rescaling.scale`."""
         return scale_by_soap(
             hyperparameters["b1"],

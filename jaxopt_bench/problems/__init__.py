@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxopt_bench.problems.algorithmic import ModularAddition
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig, count_examples, take_examples
 from jaxopt_bench.problems.classification import Classification
-from jaxopt_bench.problems.custom import USERS, ImportedProblem, imported, load
+from jaxopt_bench.problems.custom import USERS, ImportedProblem, load, wrap_problem
 from jaxopt_bench.problems.functions import DeepLinear, MatrixFactorisation, NoisyQuadratic, Rosenbrock
 from jaxopt_bench.problems.language import Language
 from jaxopt_bench.problems.metrics import LOSS, Metric, metric_named
@@ -55,9 +55,9 @@ __all__ = [
     "Rosenbrock",
     "VariationalAutoencoder",
     "count_examples",
-    "imported",
     "load",
     "metric_named",
     "problem_of_data",
     "take_examples",
+    "wrap_problem",
 ]

@@ -85,7 +85,7 @@ class Problem:
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
-    def measured(self) -> tuple[Metric, ...]:
+    def all_metrics(self) -> tuple[Metric, ...]:
         """All metrics. The loss is added at the end if the problem does not list it."""
         given = tuple(self.metrics)
         return given if any(metric.name == LOSS for metric in given) else (*given, Metric(name=LOSS))
@@ -93,12 +93,12 @@ class Problem:
     @property
     def headline(self) -> Metric:
         """The metric by which optimizers are ranked."""
-        return self.measured[0]
+        return self.all_metrics[0]
 
     @property
     def statistics(self) -> tuple[str, ...]:
         """The names of the statistics that are averaged over examples for all metrics. The loss is the first."""
-        return tuple(dict.fromkeys([LOSS, *(name for metric in self.measured for name in metric.statistics)]))
+        return tuple(dict.fromkeys([LOSS, *(name for metric in self.all_metrics for name in metric.statistics)]))
 
     @property
     def train_examples(self) -> int:

@@ -133,7 +133,7 @@ def with_untrained(problem: Problem) -> Problem:
     If a metric does not define this value, it is the value of the initial parameters of seed 0 on the validation
     examples, or on the training examples if there are no validation examples; None if it is not finite.
     """
-    if all(metric.untrained is not None for metric in problem.measured):
+    if all(metric.untrained is not None for metric in problem.all_metrics):
         return problem
     means = _means(problem, problem.split(_untrained_split(problem)))
 
@@ -143,7 +143,7 @@ def with_untrained(problem: Problem) -> Problem:
         value = float(metric.value(means))
         return dataclasses.replace(metric, untrained=value if np.isfinite(value) else None)
 
-    return dataclasses.replace(problem, metrics=tuple(map(completed, problem.measured)))
+    return dataclasses.replace(problem, metrics=tuple(map(completed, problem.all_metrics)))
 
 
 def check_untrained(problem: Problem, what: str) -> None:
@@ -152,7 +152,7 @@ def check_untrained(problem: Problem, what: str) -> None:
     Raises:
       UserError: if it is not known. The message names the metric.
     """
-    for metric in problem.measured:
+    for metric in problem.all_metrics:
         if metric.untrained is None:
             raise UserError(
                 f"{what}: the metric {metric.name} is not finite for the initial parameters on the "

@@ -107,7 +107,7 @@ def load(reference: str) -> type[ImportedProblem]:
     return USERS.load(reference)
 
 
-def imported(function: Callable[..., Problem]) -> type[ImportedProblem]:
+def wrap_problem(function: Callable[..., Problem]) -> type[ImportedProblem]:
     """Returns the problem that an imported function defines.
 
     Args:

@@ -30,11 +30,11 @@ from jaxopt_bench.strict_json import json_text, parse_json
 from jaxopt_bench.study import HALVING, Document
 from jaxopt_bench.user_config import UserDefined
 from jaxopt_bench.verdict import (
-    Across,
+    SuiteVerdict,
     Verdict,
-    across,
-    across_in_words,
-    answers,
+    compute_suite_verdict,
+    describe_suite_verdict,
+    judge_claims,
     paragraphs,
     scores_in_words,
     sensitivity_in_words,
@@ -168,7 +168,7 @@ class _StudyReport:
     document: Document
     results: Results
     verdict: Verdict
-    across: Across | None
+    across: SuiteVerdict | None
     subjects: list[Subject]
     recorded: Collection[str] = ()
     tag: str = ""
@@ -202,7 +202,9 @@ class _StudyReport:
 def _read_study(results: Results, document: Document, recorded: Collection[str]) -> _StudyReport:
     own = dataclasses.replace(results, runs=results.runs.filter(pl.col("study") == document.study.name))
     found = verdict(own, document)
-    return _StudyReport(document, own, found, across(own, document, found), of_study(own, document, found), recorded)
+    return _StudyReport(
+        document, own, found, compute_suite_verdict(own, document, found), of_study(own, document, found), recorded
+    )
 
 
 def _of_run(results: Results) -> Report:
@@ -226,16 +228,16 @@ def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[
             yield from _small_section(study, subject, found, end)
         else:
             yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study, subject)), brief=True)
-    if (claimed := tables.claims(answers(study.results, study.document))) is not None:
+    if (claimed := tables.claims(judge_claims(study.results, study.document))) is not None:
         yield Section(f"What others have said{end}", (Tabular(_with_prefix(claimed, study.tag)),))
     for subject in [] if many else study.subjects:
         yield from _chart_sections(subject, found, end)
     yield Section(f"Protocol{end}", (Items(tuple(study.document.protocol)),))
 
 
-def _answer_over_all(study: _StudyReport, together: Across, found: Mapping[str, Look]) -> Iterator[Block]:
+def _answer_over_all(study: _StudyReport, together: SuiteVerdict, found: Mapping[str, Look]) -> Iterator[Block]:
     """Yields the answer over all workloads, in words, as tables and as charts."""
-    yield Text(across_in_words(together), lead=True)
+    yield Text(describe_suite_verdict(together), lead=True)
     yield Tabular(_with_prefix(suite_table(together), study.tag))
     figures = [*across_figures(together, found)]
     if (said := scores_in_words(study.verdict)) is not None:

@@ -51,7 +51,7 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
       evaluation: the model's predictions for each example, if they were recorded.
       found: see `run_looks`.
     """
-    metrics = tuple(sorted(run.measured, key=lambda metric: metric.name != LOSS))
+    metrics = tuple(sorted(run.problem_metrics, key=lambda metric: metric.name != LOSS))
     charts = run_charts(results.curves, metrics, found)
     blocks = tuple(_result_blocks(run, results.runs.row(0, named=True), metrics))
     sections = [Section("Result", blocks, brief=True)]

@@ -113,7 +113,7 @@ class Subject:
         results for all optimizers.
         """
         if self.ranking is not None:
-            return Quantity(self.ranking.scale.primary)
+            return Quantity(self.ranking.measures.primary)
         runs = self.final_runs.group_by("series")
         for split in REPORTED:
             measure = self.measures[f"{split}_{self.metrics[0].name}"]

@@ -9,14 +9,14 @@ import polars as pl
 
 from jaxopt_bench.reports.table import NONE, NOT_REACHED, Table
 from jaxopt_bench.statistics import Aggregate
-from jaxopt_bench.verdict import Across
+from jaxopt_bench.verdict import SuiteVerdict
 
 WORKLOADS_RANK = "rank, other workloads"
 REACHED = "reached on"
 """Titles of columns that a narrow terminal leaves out."""
 
 
-def suite_table(found: Across) -> Table:
+def suite_table(found: SuiteVerdict) -> Table:
     """Returns a row for each optimizer, the highest score first: score, mean rank, and steps to the reference."""
     steps = [f"steps to results of {found.reference}", REACHED] if found.speed_ups else []
     columns = ["optimizer", "score", "score, other workloads", "mean rank", WORKLOADS_RANK, *steps]
@@ -47,7 +47,7 @@ def suite_table(found: Across) -> Table:
     )
 
 
-def _note(found: Across) -> str:
+def _note(found: SuiteVerdict) -> str:
     said = [
         "Score: the interquartile mean over all runs of the share of the way from an untrained model (0) to the best "
         "mean (1), for losses on a logarithmic scale. The 95% interval of a number is for other seeds on the same "
@@ -61,13 +61,13 @@ def _note(found: Across) -> str:
     return " ".join(said)
 
 
-def _steps(found: Across, name: str, share: Aggregate | None) -> str:
+def _steps(found: SuiteVerdict, name: str, share: Aggregate | None) -> str:
     if share is None:
         return NONE
     return NOT_REACHED if share.value == math.inf else f"{_percent(share.value)}{_below_share(share.over_seeds)}"
 
 
-def _reached(found: Across, name: str) -> str:
+def _reached(found: SuiteVerdict, name: str) -> str:
     count = found.reached_on(name)
     return NONE if count is None else f"{count} of {len(found.workloads)}"
 

@@ -15,7 +15,7 @@ from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import STEPS
 from jaxopt_bench.verdict import (
     REPORTED,
-    Answered,
+    ClaimResult,
     Pair,
     Ranking,
     Standing,
@@ -44,7 +44,7 @@ def ranking(verdict: Verdict, ranking: Ranking, recorded: Collection[str] = ()) 
     """
     study = verdict.study
     timed = any(s.steps is not None for s in ranking.standings)
-    shown = list(dict.fromkeys([ranking.scale.primary, ranking.scale.measures["train_clean_loss"]]))
+    shown = list(dict.fromkeys([ranking.measures.primary, ranking.measures.by_name["train_clean_loss"]]))
     columns = ["optimizer", *map(heading, shown), "trials", *["steps to target"] * timed, "cost"]
     rows, numbers = [], []
     for s in ranking.standings:
@@ -98,9 +98,9 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
         rows.append(
             (
                 f"{p.first} over {p.second}",
-                ranking.scale.primary.number(found.mean, "+"),
+                ranking.measures.primary.number(found.mean, "+"),
                 *(
-                    NONE if each.interval is None else ranking.scale.primary.interval(each, "+")
+                    NONE if each.interval is None else ranking.measures.primary.interval(each, "+")
                     for each in ([found] if ranking.test_examples is None else [found, p.difference.same_examples])
                 ),
                 NONE if p.adjusted is None else "<0.001" if p.adjusted < 0.001 else f"{p.adjusted:.3f}",
@@ -119,10 +119,10 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
         )  # fmt: skip
     if not rows:
         return None
-    unit = "points" if ranking.scale.primary.metric.percent else ranking.scale.primary.metric.unit
+    unit = "points" if ranking.measures.primary.metric.percent else ranking.measures.primary.metric.unit
     columns = [
         "pair",
-        f"lead in {ranking.scale.primary.words} ({unit})" if unit else f"lead in {ranking.scale.primary.words}",
+        f"lead in {ranking.measures.primary.words} ({unit})" if unit else f"lead in {ranking.measures.primary.words}",
         *(["95% interval"] if ranking.test_examples is None else ["on new data", "on these test examples"]),
         "p, adjusted",
         "significant",
@@ -185,7 +185,7 @@ def selected(ranking: Ranking) -> Table | None:
 
 def finalists(verdict: Verdict, ranking: Ranking) -> Table | None:
     """Returns the results of the finalists with other seeds; these results select the winners."""
-    study, judged = verdict.study, ranking.scale.judged
+    study, judged = verdict.study, ranking.measures.judged
     by_steps = study.select == STEPS
     rows, numbers = [], []
     for winner in (winner for s in ranking.standings for winner in s.winners):
@@ -207,7 +207,7 @@ def finalists(verdict: Verdict, ranking: Ranking) -> Table | None:
     return _table("finalists", f"The finalists on {ranking.workload}", columns, rows, numbers, note)
 
 
-def claims(answered: Sequence[Answered]) -> Table | None:
+def claims(answered: Sequence[ClaimResult]) -> Table | None:
     """Returns the claims with their answers and the evidence."""
     if not answered:
         return None

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Integer
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.formatting import join_words
-from jaxopt_bench.optimizers import Moment, Optimizer
+from jaxopt_bench.optimizers import Optimizer, StepContext
 from jaxopt_bench.reports.extra import check_extra
 
 RATES = tuple(float(f"{rate:.1g}") for exponent in range(-5, 2) for rate in (10.0**exponent, 3 * 10.0**exponent))
@@ -120,7 +120,7 @@ def trajectories_on(surfaces: Sequence[str], name: str, optimizer: Optimizer, st
 
     def run(which: Integer[Array, ""], start: Float[Array, " 2"], learning_rate: Float[Array, ""]) -> Any:
         hyperparameters = {**optimizer.hyperparameters(), "learning_rate": learning_rate}
-        transform = optimizer.transform(hyperparameters, Moment(key=jax.random.key(0)))
+        transform = optimizer.transform(hyperparameters, StepContext(key=jax.random.key(0)))
 
         def step(carry: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
             point, state = carry

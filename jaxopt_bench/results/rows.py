@@ -33,7 +33,7 @@ from jaxopt_bench.results.columns import (
     run_types,
 )
 from jaxopt_bench.results.metrics import metric_names, metrics_from_json
-from jaxopt_bench.runs import SPLITS, read_records
+from jaxopt_bench.runs import SPLITS, read_metrics
 from jaxopt_bench.runs.load import check_complete, check_identity, check_steps
 from jaxopt_bench.strict_json import check_object, read_json
 from jaxopt_bench.study import StudyRun
@@ -222,7 +222,7 @@ def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path,
 def _lines(batch: Sequence[tuple[pathlib.Path, bytes]], types: Types) -> pl.DataFrame:
     """Returns the lines of some runs.
 
-    Polars reads them together. If this fails, Polars reads each run alone. If that fails too, `read_records` reads the
+    Polars reads them together. If this fails, Polars reads each run alone. If that fails too, `read_metrics` reads the
     run, and names the damaged line.
     """
     text = b"".join(whole for _, whole in batch)
@@ -243,7 +243,7 @@ def _lines(batch: Sequence[tuple[pathlib.Path, bytes]], types: Types) -> pl.Data
 
 
 def _slow_lines(path: pathlib.Path, types: Types) -> pl.DataFrame:
-    records = read_records(path)
+    records = read_metrics(path)
     for number, record in enumerate(records, start=1):
         for name, kind in types.items():
             if not fits(record.get(name), kind):

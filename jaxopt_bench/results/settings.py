@@ -48,7 +48,7 @@ def _field(run: Run, name: str) -> float:
 
 def _row(setting: dict[str, float], runs: Sequence[Run]) -> SettingRow:
     finals = [run.summary["final"] for run in runs if run.summary and run.summary["status"] == "completed"]
-    known = measures(runs[0].measured)
+    known = measures(runs[0].problem_metrics)
     measured = [name for name in known if any(final.get(name) is not None for final in finals)]
     whole = [final for final in finals if measured and all(final.get(name) is not None for name in measured)]
     results = {name: known[name].estimate([final[name] for final in whole]) for name in measured if whole}

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from jaxopt_bench.display import Displayed
+from jaxopt_bench.display import NotebookDisplay
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import open_regular, remove_leftovers, remove_regular
 from jaxopt_bench.results.columns import (
@@ -55,7 +55,7 @@ class NoRunsError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Results(Displayed):
+class Results(NotebookDisplay):
     """Runs as tables. The columns that are always present have the same types for all runs.
 
     Attributes:

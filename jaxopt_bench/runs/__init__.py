@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.runs.ahead import compile_ahead
-from jaxopt_bench.runs.directory import LockedError, locked
+from jaxopt_bench.runs.directory import LockedError, lock_directory
 from jaxopt_bench.runs.evaluation import EVALUATION, EvaluatedSplit, Evaluation, load_evaluation
 from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.index import discard_checkpoints
@@ -11,9 +11,9 @@ from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.memory import size_of_wave
 from jaxopt_bench.runs.options import Options, Recording
 from jaxopt_bench.runs.problems import Problems
-from jaxopt_bench.runs.progress import Lines, Live, NoticingLive, Reporter
-from jaxopt_bench.runs.records import SPLITS, read_records
-from jaxopt_bench.runs.signals import Interrupted, stopped_by_signals
+from jaxopt_bench.runs.progress import LineReporter, LiveDisplay, LiveReporter, Reporter
+from jaxopt_bench.runs.records import SPLITS, read_metrics
+from jaxopt_bench.runs.signals import Interrupted, handle_stop_signals
 from jaxopt_bench.runs.splits import load_task
 from jaxopt_bench.runs.timing import TrainingTime, measure_training, seconds_per_step
 from jaxopt_bench.runs.train import train, train_population
@@ -24,10 +24,10 @@ __all__ = [
     "EvaluatedSplit",
     "Evaluation",
     "Interrupted",
-    "Lines",
-    "Live",
+    "LineReporter",
+    "LiveDisplay",
+    "LiveReporter",
     "LockedError",
-    "NoticingLive",
     "Options",
     "Problems",
     "Recording",
@@ -38,15 +38,15 @@ __all__ = [
     "compile_ahead",
     "discard_checkpoints",
     "finished",
+    "handle_stop_signals",
     "load_evaluation",
     "load_run",
     "load_task",
-    "locked",
+    "lock_directory",
     "measure_training",
-    "read_records",
+    "read_metrics",
     "seconds_per_step",
     "size_of_wave",
-    "stopped_by_signals",
     "train",
     "train_population",
 ]

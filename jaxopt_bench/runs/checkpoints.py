@@ -33,7 +33,7 @@ from jaxopt_bench.files import (
     sha256_of_file,
     temporary_name,
 )
-from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.processes import run_on_first_process
 from jaxopt_bench.strict_json import check_object, parse_json, read_json, write_json
 
 if TYPE_CHECKING:  # Orbax is imported when the first checkpoint is written or read, because the import is slow
@@ -226,8 +226,8 @@ def restore(directory: pathlib.Path, step: int, like: Any = None) -> Any:
     """
     folder = directory.absolute() / str(step)
     if like is None:
-        return found_by_first(lambda: _read(folder, step, None))
-    leaves = found_by_first(lambda: jax.tree.leaves(_read(folder, step, like)))
+        return run_on_first_process(lambda: _read(folder, step, None))
+    leaves = run_on_first_process(lambda: jax.tree.leaves(_read(folder, step, like)))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -245,7 +245,7 @@ def restore_latest(
       UserError: if there are checkpoints and all are damaged.
     """
     errors = []
-    for step in reversed(found_by_first(lambda: checkpoint_steps(directory))):
+    for step in reversed(run_on_first_process(lambda: checkpoint_steps(directory))):
         try:
             return step, restore(directory, step, like)
         except UserError as error:

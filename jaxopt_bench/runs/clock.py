@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-SLICE_SECONDS = 1.0  # the longest time between two updates of the display
+CHUNK_SECONDS = 1.0  # the longest time between two updates of the display
 LONG_SECONDS = 2.0  # after this time, fewer than three steps are enough for an estimate
 
 
 class Clock:
-    """Times slices of steps. The first slice of a process is timed separately, because it includes compilation."""
+    """Times chunks of steps. The first chunk of a process is timed separately, because it includes compilation."""
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
@@ -19,14 +19,14 @@ class Clock:
         self.all_seconds, self.all_steps = 0.0, 0  # of this process, without compilation
         self.seconds = 0.0  # of this lap, one member's share
         self.lap_seconds, self.lap_examples = 0.0, 0  # of this lap, without compilation
-        self.steps, self.began = 0, 0.0  # of the current slice
+        self.steps, self.began = 0, 0.0  # of the current chunk
 
     def start(self, steps: int, members: int = 1) -> None:
-        """Starts to time a slice of `steps` steps for each of `members` members."""
+        """Starts to time a chunk of `steps` steps for each of `members` members."""
         self.steps, self.members, self.began = steps, members, time.perf_counter()
 
     def stop(self) -> None:
-        """Ends the slice."""
+        """Ends the chunk."""
         seconds = time.perf_counter() - self.began
         self.seconds += seconds / self.members
         if self.compiled:
@@ -38,25 +38,25 @@ class Clock:
 
     @property
     def examples_per_second(self) -> float:
-        """The speed of the last slice, for all members together."""
+        """The speed of the last chunk, for all members together."""
         return self.members * self.batch_size / self.seconds_per_step if self.seconds_per_step else 0.0
 
-    def slice(self, limit: int) -> int:
-        """Returns the number of steps of the next slice: first one, then as many as fit into `SLICE_SECONDS`."""
+    def next_chunk_steps(self, limit: int) -> int:
+        """Returns the number of steps of the next chunk: first one, then as many as fit into `CHUNK_SECONDS`."""
         if not self.seconds_per_step:
             return 1
-        return max(1, min(limit, round(SLICE_SECONDS / self.seconds_per_step)))
+        return max(1, min(limit, round(CHUNK_SECONDS / self.seconds_per_step)))
 
     def first_estimate(self) -> bool:
         """Returns True once: when enough steps have been timed for an estimate."""
-        enough = self.all_seconds > SLICE_SECONDS / 2 and (self.all_steps >= 3 or self.all_seconds > LONG_SECONDS)
+        enough = self.all_seconds > CHUNK_SECONDS / 2 and (self.all_steps >= 3 or self.all_seconds > LONG_SECONDS)
         first, self.estimated = enough and not self.estimated, self.estimated or enough
         return first
 
     def lap(self) -> dict[str, float | None]:
         """Returns a member's share of the seconds since the last lap, and the examples/s of all members together.
 
-        Slices that include compilation do not count in the speed.
+        Chunks that include compilation do not count in the speed.
         """
         speed = self.lap_examples / self.lap_seconds if self.lap_examples else None
         result = {"seconds": self.seconds, "examples_per_second": speed}

@@ -52,7 +52,7 @@ def choose_directories(
 
 
 @contextlib.contextmanager
-def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
+def lock_directory(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
     """Locks a folder for this process. The operating system releases the lock when the process ends for any reason.
 
     Temporary files that killed processes left in the folder are removed.
@@ -103,7 +103,7 @@ def _not_ours(path: str | pathlib.Path) -> UserError:
 
 
 def _acquire(file: TextIO, directory: pathlib.Path, wait: bool) -> None:
-    """Acquires a lock; see `locked`."""
+    """Acquires a lock; see `lock_directory`."""
     began, warned = time.monotonic(), False
     while True:
         try:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from jaxopt_bench.runs.records import Record
+from jaxopt_bench.runs.records import MetricsLine
 
 NO_SCALARS = ("step", "epoch", "split", "steps", "seconds")
 """The fields of a line that event files do not contain."""
@@ -53,7 +53,7 @@ class Events:
             writer.write(event.SerializeToString())
         return writer
 
-    def write(self, lines: Sequence[Record]) -> None:
+    def write(self, lines: Sequence[MetricsLine]) -> None:
         """Writes lines of the metrics as scalars with the names `<metric>/<split>`."""
         for line in lines:
             event = _protocol().Event(step=line["step"], wall_time=time.time())

@@ -14,7 +14,14 @@ from jaxopt_bench.runs.predictions import write_evaluations
 from jaxopt_bench.runs.recorder import MeasuredSplit, Recorder
 from jaxopt_bench.runs.signals import StopRequest
 from jaxopt_bench.runs.splits import Splits
-from jaxopt_bench.training import Program, TrainState, everywhere, fetched, padded_batches, placed
+from jaxopt_bench.training import (
+    Program,
+    TrainState,
+    fetch_to_host,
+    padded_batches,
+    replicated_sharding,
+    shard_over_devices,
+)
 
 
 def finish(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
@@ -28,7 +35,7 @@ def finish(program: Program, states: TrainState, splits: Splits, recorder: Recor
       stop: whether the process was asked to stop.
 
     Raises:
-      Unfinished: if the process is asked to stop before all work is done. Evaluations that were written are not
+      WorkStopped: if the process is asked to stop before all work is done. Evaluations that were written are not
         repeated when the run is resumed.
     """
     step = program.task.steps
@@ -64,10 +71,10 @@ def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, 
     except UserError as error:
         recorder.options.reporter.say(f"{error} So the best epoch's parameters are not tested.")
         return
-    one, where = program.for_one(), everywhere(program.task.code_path)
+    one, where = program.for_one(), replicated_sharding(program.task.code_path)
     for member in untested:  # one after the other: the other members have other best steps
         own = jax.tree.map(lambda leaf, at=member.index: leaf[at : at + 1], states)
-        own = one.evaluator.states_to_evaluate(placed(own, where), splits.train, stop.until_requested)
+        own = one.evaluator.states_to_evaluate(shard_over_devices(own, where), splits.train, stop.until_requested)
         recorder.write_test(step, [member], [0], _measured(one, own, splits, stop))
 
 
@@ -80,4 +87,4 @@ def _measured(program: Program, states: TrainState, splits: Splits, stop: StopRe
     began = time.perf_counter()
     batches = stop.until_requested(padded_batches(splits.named("test")))
     values, examples = program.evaluator.evaluate_examples(states, batches)
-    return MeasuredSplit(fetched(values), time.perf_counter() - began, examples)
+    return MeasuredSplit(fetch_to_host(values), time.perf_counter() - began, examples)

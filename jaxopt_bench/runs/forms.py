@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import SCHEDULES, Constant, Imported
+from jaxopt_bench.optimizers import SCHEDULES, Constant, ImportedOptimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
 
 _said: set[tuple[str, str]] = set()
@@ -19,7 +19,7 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
       UserError: if the optimizer cannot be used.
     """
     optimizer = experiment.optimizer
-    if not isinstance(optimizer, Imported):
+    if not isinstance(optimizer, ImportedOptimizer):
         return
     shapes = experiment.workload.problem.parameter_shapes()
     try:

@@ -26,13 +26,13 @@ from jaxopt_bench.runs.load import (
     load_summary,
     run_of_files,
 )
-from jaxopt_bench.runs.processes import agreed, found_by_first
+from jaxopt_bench.runs.processes import broadcast_from_first_process, run_on_first_process
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 
 
 @dataclasses.dataclass
-class Entry:
+class IndexedRun:
     """A run's directory, with the content of its files when they were last read.
 
     Attributes:
@@ -90,10 +90,10 @@ class Entry:
         return tuple(_version(self.directory / name) for name in (CONFIG, SUMMARY))
 
 
-class Index:
+class RunIndex:
     """The runs that a command trains. Only the index knows which of them share checkpoints."""
 
-    def __init__(self, entries: Sequence[Entry]):
+    def __init__(self, entries: Sequence[IndexedRun]):
         self.entries = entries
         self._begun: dict[pathlib.Path, bool] = {}  # by folder of checkpoints: whether one is complete
 
@@ -104,7 +104,7 @@ class Index:
         runs_dir: str | pathlib.Path,
         fresh: bool = False,
         until_epoch: int | None = None,
-    ) -> Index:
+    ) -> RunIndex:
         """Reads the directories of the experiments' runs; see `Options` for the arguments.
 
         Raises:
@@ -115,26 +115,26 @@ class Index:
             raise UserError(
                 f"two of the {len(experiments)} experiments are the same. Expected: experiments that differ."
             )
-        entries = [Entry(d, e, until_epoch) for d, e in zip(directories, experiments, strict=True)]
+        entries = [IndexedRun(d, e, until_epoch) for d, e in zip(directories, experiments, strict=True)]
         for entry in entries:
             entry.read()
         return cls(entries)
 
     @property
-    def unfinished(self) -> list[Entry]:
+    def unfinished(self) -> list[IndexedRun]:
         """The runs that still have to be trained."""
         return [entry for entry in self.entries if not entry.trained]
 
-    def reread(self, entries: Iterable[Entry]) -> None:
+    def reread(self, entries: Iterable[IndexedRun]) -> None:
         """Reads entries again whose files this process has changed."""
         for entry in entries:
             entry.read()
         self._begun.clear()
 
-    def reread_changed(self, entries: Sequence[Entry]) -> bool:
+    def reread_changed(self, entries: Sequence[IndexedRun]) -> bool:
         """Reads entries again whose files another process has changed, and returns whether there are any."""
         changed = [entry for entry in entries if entry.has_changed()]
-        if not agreed(len(changed)):
+        if not broadcast_from_first_process(len(changed)):
             return False
         if jax.process_count() > 1:  # the other processes have copies of the first one's folder
             raise UserError(
@@ -144,7 +144,7 @@ class Index:
         self.reread(changed)
         return True
 
-    def checkpoints_of(self, entry: Entry) -> CheckpointLocation | None:
+    def checkpoints_of(self, entry: IndexedRun) -> CheckpointLocation | None:
         """Returns the location of a run's checkpoints; None if none was completed, so that the run starts again.
 
         Raises:
@@ -154,16 +154,18 @@ class Index:
         if location is None:
             return None
         if location.folder not in self._begun:
-            self._begun[location.folder] = found_by_first(lambda: _has_checkpoint(entry.directory, location.folder))
+            self._begun[location.folder] = run_on_first_process(
+                lambda: _has_checkpoint(entry.directory, location.folder)
+            )
         return location if self._begun[location.folder] else None
 
-    def sharing(self, location: CheckpointLocation) -> Mapping[int, Entry]:
+    def sharing(self, location: CheckpointLocation) -> Mapping[int, IndexedRun]:
         """Returns the runs whose checkpoints are in a folder, by their indices in the checkpoint arrays.
 
         Raises:
           UserError: if two runs have the same index, or record different numbers of members.
         """
-        found: dict[int, Entry] = {}
+        found: dict[int, IndexedRun] = {}
         for entry in self.entries:
             own = entry.location
             if own is None or own.folder != location.folder:

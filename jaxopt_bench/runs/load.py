@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from jaxopt_bench.display import Displayed
+from jaxopt_bench.display import NotebookDisplay
 from jaxopt_bench.errors import UnknownNameError, UserError, shortened
 from jaxopt_bench.experiment import Experiment, digest_of
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import checkpoints
-from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
+from jaxopt_bench.runs.records import SPLITS, MetricsLine, best_step, read_metrics
 from jaxopt_bench.strict_json import NUMBER, check_object, read_json
 from jaxopt_bench.training import Task, TrainState, first_state, member
 
@@ -72,7 +72,7 @@ def checkpoint_location_to_json(directory: pathlib.Path, location: CheckpointLoc
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(Displayed):
+class Run(NotebookDisplay):
     """The recorded files of one run.
 
     Attributes:
@@ -84,7 +84,7 @@ class Run(Displayed):
 
     path: pathlib.Path
     config: Mapping[str, Any] = dataclasses.field(repr=False)
-    metrics: list[Record] = dataclasses.field(repr=False)
+    metrics: list[MetricsLine] = dataclasses.field(repr=False)
     summary: Mapping[str, Any] | None = dataclasses.field(repr=False)
 
     @functools.cached_property
@@ -100,7 +100,7 @@ class Run(Displayed):
             raise newer(self.path / "config.json", error) from error
 
     @functools.cached_property
-    def measured(self) -> tuple[Metric, ...]:
+    def problem_metrics(self) -> tuple[Metric, ...]:
         """The metrics of its problem, the headline first."""
         return tuple(Metric.from_json(values) for values in self.config["metrics"])
 
@@ -183,7 +183,7 @@ def load_run(path: str | pathlib.Path) -> Run:
 def run_of_files(path: pathlib.Path, config: Mapping[str, Any], summary: Mapping[str, Any] | None) -> Run:
     """Returns a run whose files, except `metrics.jsonl`, have been read already; see `load_run`."""
     check_complete(path)
-    records = read_records(path / "metrics.jsonl")
+    records = read_metrics(path / "metrics.jsonl")
     check_identity(path, config, summary)
     _check_metrics(path, [metric["name"] for metric in config["metrics"]], records, summary)
     if summary is not None:
@@ -224,7 +224,7 @@ def _prefixed(part: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_metrics(
-    directory: pathlib.Path, names: Sequence[str], records: Sequence[Record], summary: Mapping[str, Any] | None
+    directory: pathlib.Path, names: Sequence[str], records: Sequence[MetricsLine], summary: Mapping[str, Any] | None
 ) -> None:
     """Checks that the value of each metric in a run's files is a number or null."""
     for number, record in enumerate(records, start=1):

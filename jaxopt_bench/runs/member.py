@@ -12,14 +12,14 @@ import numpy as np
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_regular
-from jaxopt_bench.optimizers import Imported, Share
+from jaxopt_bench.optimizers import ImportedOptimizer, Share
 from jaxopt_bench.runs.environment import changes
 from jaxopt_bench.runs.evaluation import EVALUATION
 from jaxopt_bench.runs.events import Events
-from jaxopt_bench.runs.index import CONFIG, SUMMARY, Entry
+from jaxopt_bench.runs.index import CONFIG, SUMMARY, IndexedRun
 from jaxopt_bench.runs.load import CheckpointLocation, checkpoint_location_to_json, task_to_json
 from jaxopt_bench.runs.options import Recording
-from jaxopt_bench.runs.records import SPLITS, MetricsFile, Record, at_step, best_step, evaluations
+from jaxopt_bench.runs.records import SPLITS, MetricsFile, MetricsLine, at_step, best_step, evaluations
 from jaxopt_bench.strict_json import write_json
 from jaxopt_bench.training import Task
 
@@ -36,7 +36,7 @@ class Member:
     """
 
     task: Task
-    entry: Entry
+    entry: IndexedRun
     index: int
     finished: bool = False
     _metrics: MetricsFile | None = None
@@ -56,7 +56,7 @@ class Member:
     @property
     def metric_names(self) -> list[str]:
         """The names of the metrics in each of its lines, the headline first."""
-        return [metric.name for metric in self.task.problem.measured]
+        return [metric.name for metric in self.task.problem.all_metrics]
 
     def check_config(self) -> None:
         """Checks that the files in the directory belong to this run.
@@ -102,7 +102,7 @@ class Member:
         if self._events is not None:
             self._events.flush()
 
-    def record(self, lines: Sequence[Record]) -> None:
+    def record(self, lines: Sequence[MetricsLine]) -> None:
         """Writes lines of metrics."""
         self.metrics.append(lines)
         if self._events is not None:
@@ -126,12 +126,12 @@ class Member:
             "experiment": self.task.experiment.to_json(),
             "digest": self.task.experiment.digest,
             "task": task_to_json(self.task),
-            "metrics": [metric.to_json() for metric in self.task.problem.measured],
+            "metrics": [metric.to_json() for metric in self.task.problem.all_metrics],
             "recording": recording.to_json(),
             "checkpoints": checkpoint_location_to_json(self.directory, location),
             "environments": earlier if same else [*earlier, here],
         }
-        if isinstance(optimizer := self.task.experiment.optimizer, Imported):
+        if isinstance(optimizer := self.task.experiment.optimizer, ImportedOptimizer):
             config["optimizer_form"] = {**optimizer.form.to_json(), "words": optimizer.in_words}
         if rules:
             config["inner_rules"] = [dataclasses.asdict(rule) for rule in rules]
@@ -160,7 +160,7 @@ class Member:
         }
         write_json(self.directory / SUMMARY, summary | more)
 
-    def not_finite(self, step: int) -> Record | None:
+    def not_finite(self, step: int) -> MetricsLine | None:
         """Returns the first line of the last step or the best epoch with a loss that is not finite; None if none has.
 
         Args:

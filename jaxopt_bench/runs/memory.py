@@ -10,7 +10,7 @@ import psutil
 
 from jaxopt_bench.problems import Examples
 from jaxopt_bench.runs.environment import thread_count
-from jaxopt_bench.runs.processes import agreed, least
+from jaxopt_bench.runs.processes import broadcast_from_first_process, min_over_processes
 from jaxopt_bench.training import Program, Task, largest_population
 
 MEBIBYTE = 1 << 20
@@ -37,7 +37,9 @@ def largest_that_fits(task: Task, data: Examples, wanted: int) -> tuple[int, Tas
         if wanted == 1 or _need(task.side_by_side(thread_count()), data, wanted) <= available:
             return wanted, task
         task = task.side_by_side(1)
-    return agreed(largest_population(lambda members: _need(task, data, members), wanted, available)), task
+    return broadcast_from_first_process(
+        largest_population(lambda members: _need(task, data, members), wanted, available)
+    ), task
 
 
 def _need(task: Task, data: Examples, members: int) -> float:
@@ -82,4 +84,4 @@ def _free_memory() -> float:
     stats = jax.local_devices()[0].memory_stats() or {}
     known = "bytes_limit" in stats
     free = stats["bytes_limit"] - stats["bytes_in_use"] if known else psutil.virtual_memory().available
-    return least(free // MEBIBYTE) * MEBIBYTE
+    return min_over_processes(free // MEBIBYTE) * MEBIBYTE

@@ -66,10 +66,10 @@ class Options:
         epoch is trained to the end of its current epoch. None trains to the end.
       problems: loads the problems. If several trainings share it, each problem is loaded, and its functions are
         compiled, only once. If it is None, each training loads its own problems.
-      ahead: whether threads compile programs that are needed later. The process must then be able to end while the
-        compiler runs, as the command line can: see `interrupts.take_over`.
-      begun: called when the training of a population starts. Its program has been compiled by then, to determine its
-        memory.
+      compile_in_background: whether threads compile programs that are needed later. The process must then be able to
+        end while the compiler runs, as the command line can: see `interrupts.take_over`.
+      on_training_start: called when the training of a population starts. Its program has been compiled by then, to
+        determine its memory.
 
     Raises:
       UserError: if `largest` or `until_epoch` is less than 1.
@@ -84,8 +84,8 @@ class Options:
     largest: int | None = None
     until_epoch: int | None = None
     problems: Problems | None = None
-    ahead: bool = False
-    begun: Callable[[], None] = _nothing
+    compile_in_background: bool = False
+    on_training_start: Callable[[], None] = _nothing
 
     def __post_init__(self) -> None:
         for name in ("largest", "until_epoch"):

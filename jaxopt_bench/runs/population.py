@@ -13,12 +13,12 @@ import jax
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import checkpoints
-from jaxopt_bench.runs.directory import locked
-from jaxopt_bench.runs.index import CONFIG, Entry, Index
+from jaxopt_bench.runs.directory import lock_directory
+from jaxopt_bench.runs.index import CONFIG, IndexedRun, RunIndex
 from jaxopt_bench.runs.load import CheckpointLocation, check_state, checkpoint_location_to_json
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.memory import allow_open_files
-from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.processes import run_on_first_process
 from jaxopt_bench.strict_json import write_json
 from jaxopt_bench.training import Program, Task, TrainState, member
 
@@ -31,12 +31,12 @@ class Population:
       members: in the order of the stacked arrays.
       folder: the folder that contains the checkpoints: the directory of a single run, or `population-…` beside the
         runs.
-      begun: whether there is a checkpoint from which to continue.
+      has_checkpoint: whether there is a checkpoint from which to continue.
     """
 
     members: Sequence[Member]
     folder: pathlib.Path
-    begun: bool = False
+    has_checkpoint: bool = False
 
     @property
     def task(self) -> Task:
@@ -63,17 +63,17 @@ class Population:
         return dataclasses.replace(self, members=members)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Locks the population's folder and the active members' directories for this process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         allow_open_files(len(self.active))
         with contextlib.ExitStack() as stack:
             for directory in dict.fromkeys([self.folder, *(member.directory for member in self.active)]):
-                stack.enter_context(locked(directory))
+                stack.enter_context(lock_directory(directory))
             yield
 
 
-def new_population(entries: Sequence[Entry], task_of: Callable[[Entry], Task]) -> Population:
+def new_population(entries: Sequence[IndexedRun], task_of: Callable[[IndexedRun], Task]) -> Population:
     """Returns a population of runs that have no checkpoint. Nothing is written."""
     members = [Member(task_of(entry), entry, index) for index, entry in enumerate(entries)]
     directories = [entry.directory for entry in entries]
@@ -84,9 +84,9 @@ def new_population(entries: Sequence[Entry], task_of: Callable[[Entry], Task]) -
 
 
 def continued_population(
-    index: Index,
+    index: RunIndex,
     location: CheckpointLocation,
-    task_of: Callable[[Entry], Task],
+    task_of: Callable[[IndexedRun], Task],
     warn: Callable[[str], None],
     largest: int | None = None,
 ) -> Population | None:
@@ -112,19 +112,19 @@ def continued_population(
     members = [Member(task_of(entry), entry, i, entry.finished) for i, entry in sorted(sharing.items())]
     active = [each for each in members if not each.finished]
     if len(members) == location.members and (largest is None or len(active) <= largest):
-        return Population(members, location.folder.parent, begun=True)
+        return Population(members, location.folder.parent, has_checkpoint=True)
     parts = 1 if largest is None else math.ceil(len(active) / largest)
     return _take_out(index, location, active[: math.ceil(len(active) / parts)], warn)
 
 
 def _take_out(
-    index: Index, location: CheckpointLocation, members: Sequence[Member], warn: Callable[[str], None]
+    index: RunIndex, location: CheckpointLocation, members: Sequence[Member], warn: Callable[[str], None]
 ) -> Population | None:
     """Makes a new population of some members of an existing one; see `continued_population`."""
     old = Population(members, location.folder.parent)
     tasks = {each.directory: each.task for each in members}
     new = new_population([each.entry for each in members], lambda entry: tasks[entry.directory])
-    with old.locked():
+    with old.lock():
         if index.reread_changed([each.entry for each in members]):
             return None
         for each in members:
@@ -135,7 +135,7 @@ def _take_out(
             config["checkpoints"] = checkpoint_location_to_json(each.directory, new.location(each))
             write_json(each.directory / CONFIG, config)
     index.reread(each.entry for each in members)
-    return dataclasses.replace(new, begun=True)
+    return dataclasses.replace(new, has_checkpoint=True)
 
 
 def _copy_checkpoints(
@@ -145,7 +145,7 @@ def _copy_checkpoints(
 
     Damaged checkpoints are not copied.
     """
-    steps = found_by_first(lambda: checkpoints.checkpoint_steps(location.folder))
+    steps = run_on_first_process(lambda: checkpoints.checkpoint_steps(location.folder))
     like = Program(new.task, location.members).abstract_checkpoint()
     indices = [each.index for each in members]
     new.folder.mkdir(exist_ok=True)

@@ -17,12 +17,12 @@ from jaxopt_bench.problems.views import View, check_views
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.evaluation import EVALUATION, EvaluatedSplit, Evaluation, is_array_name, save_evaluation
-from jaxopt_bench.runs.index import Entry
+from jaxopt_bench.runs.index import IndexedRun
 from jaxopt_bench.runs.load import CheckpointLocation
 from jaxopt_bench.runs.options import Options
-from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.processes import run_on_first_process
 from jaxopt_bench.runs.splits import Splits, load_task
-from jaxopt_bench.training import Program, Task, TrainState, fetched, padded_batches
+from jaxopt_bench.training import Program, Task, TrainState, fetch_to_host, padded_batches
 
 
 def write_evaluations(
@@ -44,11 +44,11 @@ def write_evaluations(
     Raises:
       UserError: if a function of the problem that makes outputs or views fails, or returns an invalid value.
     """
-    program, states = program.for_one(), fetched(states)
+    program, states = program.for_one(), fetch_to_host(states)
     task = program.task
     for index, directory in directories.items():
         own = jax.tree.map(lambda leaf, at=index: jnp.asarray(leaf[at : at + 1]), states)
-        batch, prepared = fetched(program.first_batch(splits.train, own.seed[0]))
+        batch, prepared = fetch_to_host(program.first_batch(splits.train, own.seed[0]))
         training = _views("training_views", task.problem.training_views, batch, prepared)
         _check_outputs(task, own, batch)
         own = program.evaluator.states_to_evaluate(own, splits.train, watched)
@@ -60,7 +60,7 @@ def write_evaluations(
         save_evaluation(directory / EVALUATION, Evaluation(found, training))
 
 
-def evaluate_finished(entries: Sequence[Entry], options: Options) -> None:
+def evaluate_finished(entries: Sequence[IndexedRun], options: Options) -> None:
     """Writes the evaluations that completed runs lack, from their last checkpoints.
 
     Args:
@@ -70,7 +70,7 @@ def evaluate_finished(entries: Sequence[Entry], options: Options) -> None:
     Raises:
       UserError: if the checkpoint of a run's last step is damaged, or missing (before anything is written).
     """
-    together: dict[pathlib.Path, list[tuple[CheckpointLocation, Entry]]] = defaultdict(list)
+    together: dict[pathlib.Path, list[tuple[CheckpointLocation, IndexedRun]]] = defaultdict(list)
     for entry in entries:
         completed = entry.summary is not None and entry.summary["status"] == "completed"
         if completed and not (entry.directory / EVALUATION).exists():
@@ -94,11 +94,11 @@ def evaluate_finished(entries: Sequence[Entry], options: Options) -> None:
 _EXPECTED = "Expected --fresh --evaluation, to train the run again, or the same command without --evaluation."
 
 
-def _location_of_last(entry: Entry) -> CheckpointLocation:
+def _location_of_last(entry: IndexedRun) -> CheckpointLocation:
     """Returns the location of the checkpoint of a completed run's last step."""
     run = entry.run()
     step, location = (run.summary or {}).get("steps"), run.checkpoints
-    if step not in (steps := found_by_first(lambda: checkpoints.checkpoint_steps(location.folder))):
+    if step not in (steps := run_on_first_process(lambda: checkpoints.checkpoint_steps(location.folder))):
         raise UserError(
             f"{run.path} has no {EVALUATION}, and the checkpoint that it is made from is missing: {location.folder} "
             f"holds those of the steps {steps}, not {step}. {_EXPECTED}"

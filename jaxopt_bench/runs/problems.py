@@ -46,13 +46,13 @@ class Problems:
 
 def _with_untrained(config: ProblemConfig, problem: Problem) -> Problem:
     """Returns the result of `with_untrained`. Its values are measured only once per process for the same data."""
-    if all(metric.untrained is not None for metric in problem.measured):
+    if all(metric.untrained is not None for metric in problem.all_metrics):
         return problem
     key = config, json.dumps(dict(problem.facts), sort_keys=True)
     if key not in _UNTRAINED:
-        _UNTRAINED[key] = {metric.name: metric.untrained for metric in with_untrained(problem).measured}
+        _UNTRAINED[key] = {metric.name: metric.untrained for metric in with_untrained(problem).all_metrics}
     values = _UNTRAINED[key]
-    metrics = (dataclasses.replace(metric, untrained=values[metric.name]) for metric in problem.measured)
+    metrics = (dataclasses.replace(metric, untrained=values[metric.name]) for metric in problem.all_metrics)
     return dataclasses.replace(problem, metrics=tuple(metrics))
 
 

@@ -23,22 +23,22 @@ T = TypeVar("T")
 CHUNK_WORDS = 1 << 24  # 32-bit words sent at once
 
 
-def agreed(value: int) -> int:
+def broadcast_from_first_process(value: int) -> int:
     """Returns the value of the first process."""
-    return value if jax.process_count() == 1 else int(_said_by_each(value)[0])
+    return value if jax.process_count() == 1 else int(_all_gather(value)[0])
 
 
-def least(value: int) -> int:
+def min_over_processes(value: int) -> int:
     """Returns the smallest value of all processes."""
-    return value if jax.process_count() == 1 else int(_said_by_each(value).min())
+    return value if jax.process_count() == 1 else int(_all_gather(value).min())
 
 
-def heard_by_any(signal: int | None) -> int | None:
+def max_signal_over_processes(signal: int | None) -> int | None:
     """Returns a signal that some process received, the one with the largest number; None if no process received one."""
-    return signal if jax.process_count() == 1 else int(_said_by_each(signal or 0).max()) or None
+    return signal if jax.process_count() == 1 else int(_all_gather(signal or 0).max()) or None
 
 
-def found_by_first(find: Callable[[], T]) -> T:
+def run_on_first_process(find: Callable[[], T]) -> T:
     """Returns the result of `find` in the first process; the other processes do not call it.
 
     Args:
@@ -52,10 +52,10 @@ def found_by_first(find: Callable[[], T]) -> T:
     message = b""
     if jax.process_index() == 0:
         try:
-            message = encoded({"found": find()})
+            message = encode_message({"found": find()})
         except UserError as error:
-            message = encoded({"error": str(error)})
-    received = decoded(_broadcast(message))
+            message = encode_message({"error": str(error)})
+    received = decode_message(_broadcast(message))
     if "error" in received:
         raise UserError(received["error"])
     return received["found"]
@@ -80,10 +80,10 @@ def check_same(what: Any) -> None:
         )
 
 
-def encoded(value: Any) -> bytes:
+def encode_message(value: Any) -> bytes:
     """Returns a value as bytes: a JSON header, preceded by its length, then the contents of all bytes and arrays.
 
-    Decoding runs no code, so the sender need not be trusted. See `found_by_first` for the accepted values.
+    Decoding runs no code, so the sender need not be trusted. See `run_on_first_process` for the accepted values.
     """
     contents: list[bytes] = []
 
@@ -106,8 +106,8 @@ def encoded(value: Any) -> bytes:
     return b"".join([len(header).to_bytes(8, "little"), header, *contents])
 
 
-def decoded(message: bytes) -> Any:
-    """Returns the value that `encoded` converted into these bytes; padding after them is ignored."""
+def decode_message(message: bytes) -> Any:
+    """Returns the value that `encode_message` converted into these bytes; padding after them is ignored."""
     start = 8 + int.from_bytes(message[:8], "little")
 
     def original(value: Any) -> Any:
@@ -134,12 +134,12 @@ def _broadcast(message: bytes) -> bytes:
     device.
     """
     words = np.frombuffer(message + bytes(-len(message) % 4), np.uint32)
-    whole, rest = (agreed(number) for number in divmod(len(words), CHUNK_WORDS))
+    whole, rest = (broadcast_from_first_process(number) for number in divmod(len(words), CHUNK_WORDS))
     if jax.process_index():
         words = np.zeros(whole * CHUNK_WORDS + rest, np.uint32)
     chunks = (words[start : start + CHUNK_WORDS] for start in range(0, len(words), CHUNK_WORDS))
     return b"".join(np.asarray(multihost_utils.broadcast_one_to_all(chunk)).tobytes() for chunk in chunks)
 
 
-def _said_by_each(value: int) -> np.ndarray:
+def _all_gather(value: int) -> np.ndarray:
     return np.ravel(multihost_utils.process_allgather(np.array([value], np.uint32)))

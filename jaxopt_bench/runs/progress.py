@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.problems import LOSS, Metric, metric_named
 from jaxopt_bench.runs import signals
-from jaxopt_bench.runs.records import Record
+from jaxopt_bench.runs.records import MetricsLine
 
 WIDE = 110
 """The number of columns from which on a terminal has room for the latest loss beside the bar."""
@@ -34,7 +34,7 @@ class Reporter:
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """Called after some steps."""
 
-    def measured(self, records: Sequence[Record]) -> None:
+    def report_metrics(self, records: Sequence[MetricsLine]) -> None:
         """Called when lines were added to the metrics: one line for some steps, or all lines at the end of an epoch.
 
         For a population, the lines are the medians over its members; [] if no member is active.
@@ -43,7 +43,7 @@ class Reporter:
     def say(self, message: str) -> None:
         """Called with a message that is shown on a line of its own."""
 
-    def diverged(self, message: str) -> None:
+    def report_divergence(self, message: str) -> None:
         """Called when a run diverges."""
         self.say(message)
 
@@ -51,7 +51,7 @@ class Reporter:
         """Called when the run ends for any reason."""
 
 
-class Lines(Reporter):
+class LineReporter(Reporter):
     """Prints a line for each epoch, and one every `every` seconds within an epoch."""
 
     shows_speed: ClassVar[bool] = True  # in the lines of epochs
@@ -60,7 +60,7 @@ class Lines(Reporter):
         self.console = console
         self.every = every
         self.last = time.monotonic()
-        self.latest: Sequence[Record] = []
+        self.latest: Sequence[MetricsLine] = []
         self.speed = ""
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
@@ -74,7 +74,7 @@ class Lines(Reporter):
         if time.monotonic() - self.last > self.every:
             self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest, self.metrics)}  {self.speed}")
 
-    def measured(self, records: Sequence[Record]) -> None:
+    def report_metrics(self, records: Sequence[MetricsLine]) -> None:
         """Prints the line of an epoch."""
         if not records:
             return
@@ -96,7 +96,7 @@ class Lines(Reporter):
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-class NoticingLive:
+class LiveDisplay:
     """A live display at the end of a terminal, which also shows that the process was asked to stop.
 
     If the signal handler itself wrote this message, the display would overwrite it.
@@ -136,7 +136,7 @@ class NoticingLive:
         return Group(shown, self._notice) if self._notice else shown
 
 
-class Live(Lines):
+class LiveReporter(LineReporter):
     """Prints a line for each epoch. Below, a bar shows the progress, the speed and the remaining time.
 
     The display fits 80 columns. If there is room, the loss of the latest steps is shown beside the bar.
@@ -154,7 +154,7 @@ class Live(Lines):
             TextColumn("{task.fields[metrics]}"),
             expand=True,
         )
-        self.live = NoticingLive(self.progress.get_renderable, console)
+        self.live = LiveDisplay(self.progress.get_renderable, console)
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
         """Prints the title of the run and shows the bar."""
@@ -169,9 +169,9 @@ class Live(Lines):
         speed = f"{examples_per_second:,.0f} examples/s  {format_duration(seconds_left)} left"
         self.progress.update(self.task, completed=step, epoch=f"epoch {epoch}/{epochs}", speed=speed)
 
-    def measured(self, records: Sequence[Record]) -> None:
+    def report_metrics(self, records: Sequence[MetricsLine]) -> None:
         """Prints the line of an epoch above the bar, and shows the latest loss beside the bar."""
-        super().measured(records)
+        super().report_metrics(records)
         latest = [record for record in records if record["split"] == "train_steps"]
         if latest and self.console.width >= WIDE:
             self.progress.update(self.task, metrics=_splits(latest, self.metrics))
@@ -186,10 +186,10 @@ def reporter_for(console: Console) -> Reporter:
 
     In a notebook, rich's live displays show nothing without ipywidgets, and with ipywidgets they erase the messages.
     """
-    return Live(console) if console.is_terminal else Lines(console)
+    return LiveReporter(console) if console.is_terminal else LineReporter(console)
 
 
-def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Sequence[Record]:
+def median_lines(lines: Sequence[Sequence[MetricsLine]], names: Sequence[str]) -> Sequence[MetricsLine]:
     """Returns lines to show for several runs: the medians over their lines of the same steps and splits.
 
     These lines have the field `runs`, the number of runs. The lines of a single run are returned unchanged.
@@ -210,7 +210,7 @@ def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Seq
     return shown
 
 
-def _splits(records: Sequence[Record], metrics: Sequence[Metric]) -> str:
+def _splits(records: Sequence[MetricsLine], metrics: Sequence[Metric]) -> str:
     """Returns the loss and the headline metric of each split."""
     names = {"train_steps": "train", "train_clean": "clean"}
     loss = metric_named(metrics, LOSS)

@@ -21,11 +21,11 @@ from jaxopt_bench.runs.examples import load_examples, save_examples
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.population import Population
-from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.processes import run_on_first_process
 from jaxopt_bench.runs.progress import median_lines
 from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.runs.signals import Interrupted
-from jaxopt_bench.training import NEVER, fetched
+from jaxopt_bench.training import NEVER, fetch_to_host
 from jaxopt_bench.training import member as member_of
 
 MOST_HELD = 256 * 2**20
@@ -66,7 +66,7 @@ class Recorder:
         self._held: dict[int, Any] = {}  # by step: checkpoints that are not written yet
         self._saved = time.monotonic()
         self._task, self._names = population.task, population.members[0].metric_names
-        self._headline = self._task.problem.measured[0]
+        self._headline = self._task.problem.all_metrics[0]
 
     @property
     def active(self) -> list[Member]:
@@ -108,7 +108,7 @@ class Recorder:
                 self._diverge(
                     member, first, f"the loss, the gradient or the update of step {first:,} was not finite", step
                 )
-        self.options.reporter.measured(median_lines(written, self._names))
+        self.options.reporter.report_metrics(median_lines(written, self._names))
 
     def write_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
         """Writes a line for every split that is evaluated once per epoch.
@@ -126,7 +126,7 @@ class Recorder:
                 lines.append(self._evaluation_line(split, step, member, found, sharing))
             member.record(lines)
             written.append(lines)
-        self.options.reporter.measured(median_lines(written, self._names))
+        self.options.reporter.report_metrics(median_lines(written, self._names))
 
     def rewrite_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
         """Replaces the lines at the end of an epoch whose evaluation was interrupted; see `write_epoch`."""
@@ -155,7 +155,7 @@ class Recorder:
                 lines = [self._evaluation_line("test", step, member, found, len(members), index)]
                 member.record(lines)
                 written.append(lines)
-        self.options.reporter.measured(median_lines(written, self._names))
+        self.options.reporter.report_metrics(median_lines(written, self._names))
 
     def lacks_examples(self, member: Member, step: int) -> bool:
         """Returns whether the results for the test examples at a step are requested and missing."""
@@ -165,7 +165,7 @@ class Recorder:
 
     def _evaluation_line(
         self, split: str, step: int, member: Member, found: MeasuredSplit, sharing: int, index: int | None = None
-    ) -> records.Record:
+    ) -> records.MetricsLine:
         own = self._values_of(member, found.values, index)
         return self._line(split, step, **own, seconds=found.seconds / sharing)
 
@@ -175,7 +175,7 @@ class Recorder:
         found = {name: records.finite(float(value[index])) for name, value in values.items()}
         return found | {name: None for name in self._names if name not in found}
 
-    def _line(self, split: str, step: int, /, **values: Any) -> records.Record:
+    def _line(self, split: str, step: int, /, **values: Any) -> records.MetricsLine:
         return {"step": step, "epoch": step / self._task.steps_per_epoch, "split": split, **values}
 
     # Checkpoints
@@ -195,7 +195,7 @@ class Recorder:
           snapshot: the states and the metrics since the last line, on the device.
           last: whether no other checkpoint will follow, so that this one is written at once.
         """
-        snapshot, recording = fetched(snapshot), self.options.recording
+        snapshot, recording = fetch_to_host(snapshot), self.options.recording
         diverged = snapshot["metrics"].diverged.step
         if not any(diverged[member.index] == NEVER for member in self.active):
             return
@@ -239,7 +239,7 @@ class Recorder:
     def _diverge(self, member: Member, step: int, reason: str, found: int) -> None:
         """Ends a member that diverged at `step`. This was detected after the step `found`, which may be later."""
         which = f"{member.directory.name} " if len(self.population.members) > 1 else ""
-        self.options.reporter.diverged(f"{which}diverged: {reason}")
+        self.options.reporter.report_divergence(f"{which}diverged: {reason}")
         if len(self.active) == 1:
             self._save_held()  # no other checkpoint will follow
         self.checkpoints.wait()
@@ -251,7 +251,7 @@ class Recorder:
         self.checkpoints.wait()
         for member in self.active:
             member.end("interrupted", step, self.parameters)
-        saved = max(found_by_first(lambda: checkpoint_steps(self.checkpoints.directory)), default=0)
+        saved = max(run_on_first_process(lambda: checkpoint_steps(self.checkpoints.directory)), default=0)
         return Interrupted(signal, self.population.folder, saved)
 
     def stop_early(self, step: int) -> None:
@@ -272,7 +272,7 @@ def opened_recorder(population: Population, start: Start, options: Options) -> I
 
     It first removes later lines and checkpoints, and the files that are written at the end of a run.
     """
-    count, recorded = len(population.members), start.step - fetched(start.metrics.steps).astype(int)
+    count, recorded = len(population.members), start.step - fetch_to_host(start.metrics.steps).astype(int)
     parameters = count_parameters(start.states.params) // count
     remove_leftovers(population.folder)
     for member in population.active:

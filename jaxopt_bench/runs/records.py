@@ -14,20 +14,20 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import naming, read_regular, replacing
 from jaxopt_bench.strict_json import NUMBER, check_object, parse_json
 
-Record = dict[str, Any]
+MetricsLine = dict[str, Any]
 _LINE = {"step": int, "split": str, "loss": NUMBER | None, "seconds": NUMBER}
 _STEPS = {"steps": int}
 SPLITS = ("train", "train_clean", "validation", "test")  # the splits that are measured once per epoch
 
 
-def read_records(path: pathlib.Path) -> list[Record]:
+def read_metrics(path: pathlib.Path) -> list[MetricsLine]:
     """Returns the lines of a metrics file. A last line that is incomplete because of a crash is ignored.
 
     Raises:
       UserError: if the path is not a regular file, or if a complete line is not a JSON object with the required fields;
         the message names the line.
     """
-    return _parse_records(path, _read(path))
+    return _parse_metrics(path, _read(path))
 
 
 def _read(path: pathlib.Path) -> bytes:
@@ -37,7 +37,7 @@ def _read(path: pathlib.Path) -> bytes:
         return b""
 
 
-def _parse_records(path: pathlib.Path, content: bytes) -> list[Record]:
+def _parse_metrics(path: pathlib.Path, content: bytes) -> list[MetricsLine]:
     records = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):  # text after the last newline is incomplete
         try:
@@ -67,7 +67,7 @@ class MetricsFile:
           UserError: if they include another number, or a line is damaged; the file stays unchanged.
         """
         self.path, content = path, _read(path)
-        lines = _parse_records(path, content)
+        lines = _parse_metrics(path, content)
         self.records = list(itertools.takewhile(lambda r: last_step is None or r["step"] <= last_step, lines))
         found = sum(r["steps"] for r in self.records if r["split"] == "train_steps")
         if recorded is not None and found != recorded:
@@ -78,7 +78,7 @@ class MetricsFile:
         if path.is_symlink() or not path.exists() or self._content() != content:
             self._replace()
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[MetricsLine]) -> None:
         """Writes lines. They are not lost if the process ends; `sync` protects them from a crash of the machine."""
         self.records.extend(records)
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
@@ -101,12 +101,12 @@ class MetricsFile:
         with replacing(self.path, follow_links=False) as (file, _):
             file.write(self._content())
 
-    def find(self, split: str, step: int) -> Record | None:
+    def find(self, split: str, step: int) -> MetricsLine | None:
         """Returns the line of a split at a step; None if there is none."""
         return next((r for r in reversed(self.records) if r["split"] == split and r["step"] == step), None)
 
 
-def mean_over_epoch(records: Sequence[Record], after_step: int, names: Iterable[str]) -> Record:
+def mean_over_epoch(records: Sequence[MetricsLine], after_step: int, names: Iterable[str]) -> MetricsLine:
     """Returns the means of metrics over the steps after a step, such as the training loss of an epoch.
 
     A mean is None if its metric was not finite or was not measured in one of the lines.
@@ -120,19 +120,19 @@ def mean_over_epoch(records: Sequence[Record], after_step: int, names: Iterable[
     epoch = itertools.takewhile(lambda r: r["step"] > after_step, reversed(records))
     lines = [r for r in epoch if r["split"] == "train_steps"]
     steps = sum(r["steps"] for r in lines)
-    means: Record = {}
+    means: MetricsLine = {}
     for name in names:
         known = all(r.get(name) is not None for r in lines)
         means[name] = math.fsum(r[name] * r["steps"] for r in lines) / steps if known else None
     return {**means, "seconds": math.fsum(r["seconds"] for r in lines)}
 
 
-def evaluations(records: Iterable[Record]) -> int:
+def evaluations(records: Iterable[MetricsLine]) -> int:
     """Returns how often training evaluated the loss and its gradient: once per step, or more with a line search."""
     return sum(round(r.get("evaluations", 1) * r["steps"]) for r in records if r["split"] == "train_steps")
 
 
-def at_step(records: Iterable[Record], step: int, names: Sequence[str]) -> dict[str, Any]:
+def at_step(records: Iterable[MetricsLine], step: int, names: Sequence[str]) -> dict[str, Any]:
     """Returns the metrics at the end of an epoch as `{split}_{metric}`; None for splits that were not measured there.
 
     Args:
@@ -144,7 +144,7 @@ def at_step(records: Iterable[Record], step: int, names: Sequence[str]) -> dict[
     return {f"{split}_{name}": found.get(split, {}).get(name) for split in SPLITS for name in names}
 
 
-def best_step(records: Iterable[Record]) -> int | None:
+def best_step(records: Iterable[MetricsLine]) -> int | None:
     """Returns the step with the lowest validation loss, the earliest of equal ones; None without validation."""
     lines = [r for r in records if r["split"] == "validation" and r["loss"] is not None]
     return min(lines, key=lambda r: r["loss"])["step"] if lines else None
@@ -155,5 +155,5 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _line(record: Record) -> str:
+def _line(record: MetricsLine) -> str:
     return json.dumps(record, allow_nan=False) + "\n"

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxopt_bench.runs.checkpoints import restore_latest
 from jaxopt_bench.runs.population import Population, check_states
 from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.training import Program, StepMetrics, TrainState, initial_states, placed, shardings
+from jaxopt_bench.training import Program, StepMetrics, TrainState, initial_states, shard_over_devices, shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ def restore(population: Population, program: Program, reporter: Reporter) -> Sta
       UserError: if all checkpoints are damaged, or the last one holds the states of other runs.
     """
     found = None
-    if population.begun:
+    if population.has_checkpoint:
         found = restore_latest(population.checkpoints, program.abstract_checkpoint(), warn=reporter.say)
     if found is None:  # if the folder has checkpoints, they belong to runs whose directories were removed
         if any((member.directory / "metrics.jsonl").exists() for member in population.active):
@@ -44,5 +44,5 @@ def restore(population: Population, program: Program, reporter: Reporter) -> Sta
     step, tree = found
     check_states(tree["state"], population.active, population.checkpoints / str(step))
     stacked = shardings(program.task.code_path, program.members)[0]
-    on_device = placed(jax.tree.map(jnp.asarray, tree), stacked)
+    on_device = shard_over_devices(jax.tree.map(jnp.asarray, tree), stacked)
     return Start(step, on_device["state"], on_device["metrics"])

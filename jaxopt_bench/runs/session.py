@@ -19,18 +19,27 @@ from jaxopt_bench.optimizers import SCHEDULES, WarmedUp
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.finish import finish
 from jaxopt_bench.runs.member import Member
-from jaxopt_bench.runs.processes import agreed
+from jaxopt_bench.runs.processes import broadcast_from_first_process
 from jaxopt_bench.runs.recorder import MeasuredSplit, Recorder
 from jaxopt_bench.runs.restore import Start
-from jaxopt_bench.runs.signals import Interrupted, StopRequest, Unfinished, stopped_by_signals
+from jaxopt_bench.runs.signals import Interrupted, StopRequest, WorkStopped, handle_stop_signals
 from jaxopt_bench.runs.splits import Splits
-from jaxopt_bench.training import Program, StepMetrics, Task, copied, everywhere, fetched, padded_batches, placed
+from jaxopt_bench.training import (
+    Program,
+    StepMetrics,
+    Task,
+    copied,
+    fetch_to_host,
+    padded_batches,
+    replicated_sharding,
+    shard_over_devices,
+)
 
 HOUR = 3600.0
 
 
 @dataclasses.dataclass
-class Slice:
+class Chunk:
     """Some steps that the device makes, and the values that the host writes for them.
 
     Attributes:
@@ -53,7 +62,7 @@ class Slice:
 class Session:
     """The part of one process in the training of a population.
 
-    While the device makes a slice of steps, the host writes the metrics of the previous slice.
+    While the device makes a chunk of steps, the host writes the metrics of the previous chunk.
 
     Attributes:
       step: the number of steps that were sent to the device.
@@ -79,7 +88,7 @@ class Session:
         self.stop = StopRequest()
         self.clock = Clock(self.task.experiment.workload.batch_size)
         self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated repeatedly
-        self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of examples in it
+        self._permutations: tuple[int, Any] = (-1, None)  # an epoch, and the members' permutations in it
         self._evaluation_seconds = 0.0  # for the evaluations of the last epoch
 
     def _last_step(self, until_epoch: int | None) -> int:
@@ -95,8 +104,8 @@ class Session:
           Interrupted: after a signal, when a checkpoint has been written.
         """
         self._introduce()
-        self.recorder.options.begun()
-        with stopped_by_signals(self.stop):
+        self.recorder.options.on_training_start()
+        with handle_stop_signals(self.stop):
             if unevaluated := self._unevaluated():
                 self._evaluate_again(unevaluated)
             self._make_steps()
@@ -108,7 +117,7 @@ class Session:
                 return
             try:
                 finish(self.program, self.states, self.splits, self.recorder, self.stop)
-            except Unfinished:
+            except WorkStopped:
                 raise self._interrupted() from None
 
     def _interrupted(self) -> Interrupted:
@@ -120,7 +129,7 @@ class Session:
         resumed = f", continued from step {self.step:,}" if self.step else ""
         size = f"{self.recorder.parameters:,} parameters, {task.steps:,} steps"
         title = f"{task.experiment.name}{many}: {size}{resumed}\n{population.folder}"
-        self.reporter.start(title, self.step, self.last, task.steps_per_epoch, task.problem.measured)
+        self.reporter.start(title, self.step, self.last, task.steps_per_epoch, task.problem.all_metrics)
         schedules, epochs = [m.task.experiment.schedule for m in population.members], task.experiment.workload.epochs
         warmup = max((s.warmup_epochs(epochs) for s in schedules if isinstance(s, WarmedUp)), default=0.0)
         if warmup >= epochs:
@@ -135,7 +144,7 @@ class Session:
 
     def _make_steps(self) -> None:
         """Makes steps until the last one or until the process is asked to stop, and then saves a checkpoint."""
-        done: Slice | None = None
+        done: Chunk | None = None
         while self.step < self.last and self.recorder.active and not self.stop.requested():
             under_way = self._dispatch()
             if done is not None:
@@ -146,25 +155,25 @@ class Session:
             done.snapshot = done.snapshot or self._snapshot()
             self._write(done, last=True)
 
-    def _dispatch(self) -> Slice:
+    def _dispatch(self) -> Chunk:
         """Sends the steps up to the next stop to the device, or fewer, so that the display is updated often enough."""
         members, recorder = self.recorder.population.members, self.recorder
-        steps = agreed(self.clock.slice(recorder.next_stop(self.step) - self.step))
+        steps = broadcast_from_first_process(self.clock.next_chunk_steps(recorder.next_stop(self.step) - self.step))
         epoch = self.step // self.task.steps_per_epoch
-        if self._order[0] != epoch:
-            self._order = (epoch, self.program.epoch_orders(self.states.seed, epoch))
+        if self._permutations[0] != epoch:
+            self._permutations = (epoch, self.program.epoch_permutations(self.states.seed, epoch))
         counts = jnp.asarray([0 if member.finished else steps for member in members], jnp.int32)
         self.clock.start(steps, len(recorder.active))
         self.states, self.metrics = self.program.advance(
-            self.states, self.metrics, self.splits.train, self._order[1], counts
+            self.states, self.metrics, self.splits.train, self._permutations[1], counts
         )
         self.step += steps
-        dispatched = Slice(self.step, self.metrics, recorder.is_line_due(self.step))
+        dispatched = Chunk(self.step, self.metrics, recorder.is_line_due(self.step))
         if dispatched.is_line_due:
             self.metrics = self.program.empty_metrics()
         return dispatched
 
-    def _await(self, under_way: Slice) -> None:
+    def _await(self, under_way: Chunk) -> None:
         """Waits until the steps are made. Then does all work on the states, before the next steps change them."""
         jax.block_until_ready(under_way.metrics)
         self.clock.stop()
@@ -180,10 +189,10 @@ class Session:
         if self.recorder.is_checkpoint_due(self.step):
             under_way.snapshot = self._snapshot()
 
-    def _write(self, done: Slice, last: bool = False) -> None:
-        """Writes the metrics of a slice, then its checkpoint. The checkpoint of the last slice is written at once."""
+    def _write(self, done: Chunk, last: bool = False) -> None:
+        """Writes the metrics of a chunk, then its checkpoint. The checkpoint of the last chunk is written at once."""
         if done.is_line_due:
-            self.recorder.write_steps(done.step, fetched(done.measured), self.clock.lap())
+            self.recorder.write_steps(done.step, fetch_to_host(done.measured), self.clock.lap())
         if done.evaluations:
             self.recorder.write_epoch(done.step, done.evaluations, self.recorder.active)
         if done.snapshot is not None:
@@ -211,10 +220,10 @@ class Session:
             states = evaluator.states_to_evaluate(self.states, self.splits.train, self.stop.until_requested)
             for split in self._splits_of_epoch():
                 batches = self.stop.until_requested(self._batches_of(split))
-                values = fetched(evaluator.evaluate(states, batches))
+                values = fetch_to_host(evaluator.evaluate(states, batches))
                 now = time.perf_counter()
                 found[split], began = MeasuredSplit(values, now - began), now
-        except Unfinished:
+        except WorkStopped:
             return {}
         self._evaluation_seconds = sum(measured.seconds for measured in found.values())
         return found
@@ -223,7 +232,7 @@ class Session:
         """Returns the batches of a split, which stay on the device."""
         if split not in self._batches:
             batches = list(padded_batches(self.splits.named(split)))
-            self._batches[split] = placed(batches, everywhere(self.task.code_path))
+            self._batches[split] = shard_over_devices(batches, replicated_sharding(self.task.code_path))
         return self._batches[split]
 
     def _unevaluated(self) -> list[Member]:
@@ -242,7 +251,7 @@ class Session:
     # Estimates
 
     def _seconds_for(self, steps: int) -> float:
-        """Estimates the seconds of steps from the last slice, and those of evaluations from the last epoch."""
+        """Estimates the seconds of steps from the last chunk, and those of evaluations from the last epoch."""
         epochs = math.ceil(steps / self.task.steps_per_epoch)
         return steps * self.clock.seconds_per_step + epochs * self._evaluation_seconds
 

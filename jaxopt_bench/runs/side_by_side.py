@@ -74,7 +74,7 @@ def _speedup(program: Program, start: Start, data: Examples, log_every: int) -> 
     turns = part_size(program.task.code_path, count)
     copy = copied({"state": start.states, "metrics": start.metrics})  # has the structure of a checkpoint: compiled once
     states, metrics = copy["state"], copy["metrics"]
-    order = program.epoch_orders(states.seed, 0)
+    order = program.epoch_permutations(states.seed, 0)
 
     def timed(members: int, steps: int) -> float:
         nonlocal states, metrics

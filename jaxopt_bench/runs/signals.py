@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
-from jaxopt_bench.runs.processes import heard_by_any
+from jaxopt_bench.runs.processes import max_signal_over_processes
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
         return f"interrupted. Run the same command (without --fresh) to resume {target}."
 
 
-class Unfinished(Exception):  # noqa: N818 (it was asked for)
+class WorkStopped(Exception):  # noqa: N818 (it was asked for)
     """Some work is unfinished, because the process was asked to stop."""
 
 
@@ -64,14 +64,14 @@ class StopRequest:
 
     def requested(self) -> bool:
         """Returns whether a stop was requested. With several processes, all must call this at the same time."""
-        self.any_signal = heard_by_any(self.signal)
+        self.any_signal = max_signal_over_processes(self.signal)
         return self.any_signal is not None
 
     def until_requested(self, items: Iterable[T]) -> Iterator[T]:
-        """Yields the items; after a request to stop, it raises `Unfinished` instead of yielding the next one."""
+        """Yields the items; after a request to stop, it raises `WorkStopped` instead of yielding the next one."""
         for item in items:
             if self.requested():
-                raise Unfinished
+                raise WorkStopped
             yield item
 
 
@@ -83,7 +83,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def stopped_by_signals(work: Stoppable) -> Iterator[None]:
+def handle_stop_signals(work: Stoppable) -> Iterator[None]:
     """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop. The second one has its usual effect.
 
     If the process was started with a signal ignored, as `nohup` does with SIGHUP, that signal stays ignored.

@@ -13,7 +13,7 @@ from jaxopt_bench.problems import Examples, Problem, take_examples
 from jaxopt_bench.runs.environment import check_options
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.problems import Problems
-from jaxopt_bench.training import CodePath, Task, choose_code_path, everywhere, placed
+from jaxopt_bench.training import CodePath, Task, choose_code_path, replicated_sharding, shard_over_devices
 
 CLEAN_EXAMPLES = 5000  # of the training split; they are evaluated after every epoch, as the other splits are
 
@@ -28,7 +28,7 @@ class Splits:
     @functools.cached_property
     def train(self) -> Examples:
         """The training examples. The first access copies them to the device."""
-        return placed(jax.tree.map(jnp.asarray, self.problem.train), everywhere(self.code_path))
+        return shard_over_devices(jax.tree.map(jnp.asarray, self.problem.train), replicated_sharding(self.code_path))
 
     @property
     def evaluated(self) -> tuple[str, ...]:

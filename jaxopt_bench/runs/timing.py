@@ -88,7 +88,7 @@ class _Steps:
 
     def __init__(self, program: Program, states: TrainState, splits: Splits):
         self.program, self.states, self.data = program, states, splits.train
-        self._metrics, self._order = program.empty_metrics(), program.epoch_orders(states.seed, 0)
+        self._metrics, self._order = program.empty_metrics(), program.epoch_permutations(states.seed, 0)
 
     def make(self, steps: int) -> None:
         """Makes some steps of each run, at most an epoch."""

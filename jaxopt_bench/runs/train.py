@@ -13,7 +13,7 @@ import jax
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.forms import check_optimizer
-from jaxopt_bench.runs.index import Entry, Index
+from jaxopt_bench.runs.index import IndexedRun, RunIndex
 from jaxopt_bench.runs.load import Run, task_to_json
 from jaxopt_bench.runs.memory import is_out_of_memory, largest_that_fits, size_of_wave
 from jaxopt_bench.runs.options import Options
@@ -48,7 +48,7 @@ def train(experiment: Experiment, options: Options | None = None) -> Run:
       Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
     """
     options = options or Options()
-    index = Index.read([experiment], options.runs_dir, options.fresh, options.until_epoch)
+    index = RunIndex.read([experiment], options.runs_dir, options.fresh, options.until_epoch)
     if not index.unfinished:
         options.reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
     return _train(index, options)[0]
@@ -75,10 +75,10 @@ def train_population(experiments: Sequence[Experiment], options: Options | None 
       Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
     """
     options = options or Options()
-    return _train(Index.read(experiments, options.runs_dir, options.fresh, options.until_epoch), options)
+    return _train(RunIndex.read(experiments, options.runs_dir, options.fresh, options.until_epoch), options)
 
 
-def _train(index: Index, options: Options) -> list[Run]:
+def _train(index: RunIndex, options: Options) -> list[Run]:
     """Trains the unfinished runs of an index, and returns all runs."""
     options = dataclasses.replace(options, problems=options.problems or Problems())
     if options.recording.evaluation:
@@ -104,9 +104,9 @@ def _train(index: Index, options: Options) -> list[Run]:
     return [entry.run() for entry in index.entries]
 
 
-def _by_program(entries: Sequence[Entry]) -> list[list[Entry]]:
+def _by_program(entries: Sequence[IndexedRun]) -> list[list[IndexedRun]]:
     """Returns the runs in groups; one program can train each group."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[IndexedRun]] = {}
     for entry in entries:
         groups.setdefault(json.dumps(entry.experiment.program()), []).append(entry)
     return list(groups.values())
@@ -123,7 +123,7 @@ class Group:
       largest: the number of runs that can be trained together; None if it is not known yet.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[IndexedRun]
     task: Task
     splits: Splits
     largest: int | None = None
@@ -137,17 +137,17 @@ class Group:
         abstract_states(self.task)
         check_batch(self.task.code_path, len(self.entries), self.task.experiment.workload.batch_size)
 
-    def task_of(self, entry: Entry) -> Task:
+    def task_of(self, entry: IndexedRun) -> Task:
         """Returns the task of a run."""
         return dataclasses.replace(self.task, experiment=entry.experiment)
 
     @property
-    def unfinished(self) -> list[Entry]:
+    def unfinished(self) -> list[IndexedRun]:
         """The runs that still have to be trained."""
         return [entry for entry in self.entries if not entry.trained]
 
 
-def _train_group(group: Group, index: Index, options: Options) -> None:
+def _train_group(group: Group, index: RunIndex, options: Options) -> None:
     """Trains waves of runs until all runs of a group are trained."""
     group = dataclasses.replace(group, largest=options.largest)
     while unfinished := group.unfinished:
@@ -169,7 +169,7 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
             raise Interrupted(stop.any_signal or signal.SIGINT, left[0].directory, 0)
 
 
-def _next_population(group: Group, index: Index, options: Options) -> tuple[Population | None, Group]:
+def _next_population(group: Group, index: RunIndex, options: Options) -> tuple[Population | None, Group]:
     """Returns the runs to train next, and the group with updated information on how to train it.
 
     The runs are None if another process changed them after they were read.
@@ -188,7 +188,7 @@ def _next_population(group: Group, index: Index, options: Options) -> tuple[Popu
 
 
 def _train_wave(
-    population: Population, splits: Splits, index: Index, options: Options, waiting: int
+    population: Population, splits: Splits, index: RunIndex, options: Options, waiting: int
 ) -> StopRequest | None:
     """Trains a population to its end, and reads its files again.
 
@@ -206,7 +206,7 @@ def _train_wave(
       The request to stop, which says whether a signal came during training; None if another process changed the runs.
     """
     entries = [member.entry for member in population.active]
-    with population.locked():
+    with population.lock():
         if index.reread_changed(entries):
             return None
         for member in population.active:
@@ -216,7 +216,9 @@ def _train_wave(
         if len(population.members) == 1:  # there is nothing to measure
             population = with_recorded_threads(population)
         program = Program(population.task, len(population.members))
-        if options.ahead and program.members == jax.process_count() == 1:  # otherwise it was compiled earlier
+        if (
+            options.compile_in_background and program.members == jax.process_count() == 1
+        ):  # otherwise it was compiled earlier
             program.start_compiling(splits.train)
         start = restore(population, program, options.reporter)
         if population.task.code_path.side_by_side is None:

@@ -8,19 +8,19 @@ from jaxopt_bench.study.contender import Contender, experiment_of, space_of
 from jaxopt_bench.study.document import DOCUMENT, FORMAT, Document, check_within, read_document
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
 from jaxopt_bench.study.extension import Extension
-from jaxopt_bench.study.growth import merged
+from jaxopt_bench.study.growth import merge_studies
 from jaxopt_bench.study.halving import HALVING, Rung, rungs, training_epochs
-from jaxopt_bench.study.measured import STEPS
+from jaxopt_bench.study.measure_names import STEPS
 from jaxopt_bench.study.plan import (
     FOLDERS,
     Phase,
-    Planned,
+    PlannedRun,
     Unit,
-    confirmations,
-    finalists,
-    planned_runs,
+    plan_all_runs,
+    plan_confirmations,
+    plan_finalists,
+    plan_trials,
     points,
-    trials,
     units,
 )
 from jaxopt_bench.study.protocol import (
@@ -47,7 +47,7 @@ __all__ = [
     "Document",
     "Extension",
     "Phase",
-    "Planned",
+    "PlannedRun",
     "Point",
     "RunEntry",
     "Rung",
@@ -61,13 +61,14 @@ __all__ = [
     "UnitKey",
     "budget_in_words",
     "check_within",
-    "confirmations",
     "experiment_of",
     "extensions_in_words",
-    "finalists",
     "find_study",
-    "merged",
-    "planned_runs",
+    "merge_studies",
+    "plan_all_runs",
+    "plan_confirmations",
+    "plan_finalists",
+    "plan_trials",
     "points",
     "protocol",
     "read_document",
@@ -76,6 +77,5 @@ __all__ = [
     "space_of",
     "space_size",
     "training_epochs",
-    "trials",
     "units",
 ]

@@ -21,7 +21,7 @@ BUDGETS = ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions")
 _MAY_GROW = ("name", "question", "workloads", "contenders", "targets", "claims", *BUDGETS)
 
 
-def merged(earlier: Study, asked: Study) -> Study:
+def merge_studies(earlier: Study, asked: Study) -> Study:
     """Returns the smallest study that contains both studies.
 
     It has the larger budgets and numbers of seeds, and the workloads and contenders of both with all their extensions.

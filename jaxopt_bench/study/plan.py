@@ -42,7 +42,7 @@ class Unit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """A planned run of a study.
 
     Attributes:
@@ -114,7 +114,7 @@ def points(study: Study, unit: Unit) -> list[Point]:
     return found + own[taken:]
 
 
-def trials(study: Study, unit: Unit) -> list[Planned]:
+def plan_trials(study: Study, unit: Unit) -> list[PlannedRun]:
     """Returns the trials of a unit, one after the other, each with all its seeds; none if nothing is searched."""
     if not unit.contender.searched:
         return []
@@ -125,7 +125,7 @@ def trials(study: Study, unit: Unit) -> list[Planned]:
     ]
 
 
-def finalists(study: Study, unit: Unit, chosen: Sequence[int]) -> list[Planned]:
+def plan_finalists(study: Study, unit: Unit, chosen: Sequence[int]) -> list[PlannedRun]:
     """Returns the runs that train the finalists of a unit again, one finalist after the other, each with all its seeds.
 
     Args:
@@ -141,24 +141,24 @@ def finalists(study: Study, unit: Unit, chosen: Sequence[int]) -> list[Planned]:
     ]
 
 
-def confirmations(study: Study, unit: Unit, trial: int) -> list[Planned]:
+def plan_confirmations(study: Study, unit: Unit, trial: int) -> list[PlannedRun]:
     """Returns the runs that confirm a trial of a unit."""
     return list(_runs(study, unit, "confirmation", trial, points(study, unit)[trial], study.seeds))
 
 
-def planned_runs(study: Study, unit: Unit) -> dict[Phase, list[Planned]]:
+def plan_all_runs(study: Study, unit: Unit) -> dict[Phase, list[PlannedRun]]:
     """Returns all runs of a unit, by phase and in the order of the phases.
 
     The finalists and the winner are not known yet: the first trials take their place.
     """
-    found: dict[Phase, list[Planned]] = {"trial": trials(study, unit)}
+    found: dict[Phase, list[PlannedRun]] = {"trial": plan_trials(study, unit)}
     again = study.finalists_among(study.rungs_on(unit.workload, len(found["trial"]) // study.trial_seeds)[-1].trials)
     if again:
-        found["finalist"] = finalists(study, unit, range(again))
-    return {**found, "confirmation": confirmations(study, unit, 0)}
+        found["finalist"] = plan_finalists(study, unit, range(again))
+    return {**found, "confirmation": plan_confirmations(study, unit, 0)}
 
 
-def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: Point, count: int) -> Iterator[Planned]:
+def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: Point, count: int) -> Iterator[PlannedRun]:
     contender = unit.contender.at(values)
     confirms = phase == "confirmation"
     first = study.seed + MOST_SEEDS * (len(_SEEDS) * unit.repetition + _SEEDS.index(phase))
@@ -170,4 +170,4 @@ def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: Point, cou
         experiment = experiment_of(
             workload, contender, seed=first + seed, evaluate_test=confirms, track_test=track_test
         )
-        yield Planned(unit, phase, trial, seed, experiment, values)
+        yield PlannedRun(unit, phase, trial, seed, experiment, values)

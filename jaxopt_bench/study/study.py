@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from jaxopt_bench.config import Config, number
-from jaxopt_bench.display import Displayed
+from jaxopt_bench.display import NotebookDisplay
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Workload, check_folder_name
 from jaxopt_bench.measures import split_of
@@ -15,7 +15,7 @@ from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.claims import Claim
 from jaxopt_bench.study.contender import Contender, run_name
 from jaxopt_bench.study.halving import HALVING, Rung, most_trials, rungs
-from jaxopt_bench.study.measured import JUDGING, JUDGING_FORM, STEPS, is_judging, names_of_measures
+from jaxopt_bench.study.measure_names import JUDGING, JUDGING_FORM, STEPS, is_judging, list_measure_names
 from jaxopt_bench.study.same_trials import check_same_trials
 
 MOST_SEEDS = 5_000
@@ -48,7 +48,7 @@ class Target(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(Displayed, Config):
+class Study(NotebookDisplay, Config):
     """A comparison of optimizers with equal tuning budgets.
 
     On each workload, every contender is tuned with the same number of trials, judged on the validation split. Its best
@@ -237,7 +237,7 @@ class Study(Displayed, Config):
                 if target.workload == workload and target.measure not in judging:
                     raise unknown_name(f"measure of the target of {workload}", target.measure, judging)
         if len(known) == len(self.workloads):
-            measures = names_of_measures(known.values())
+            measures = list_measure_names(known.values())
             for claim in self.claims:
                 for part in claim.parts:
                     if part.measure not in measures:
@@ -339,4 +339,4 @@ class Study(Displayed, Config):
             return False
         metrics = [workload.problem.metric_names for workload in self.workloads]
         known = [names for names in metrics if names is not None]
-        return len(known) < len(metrics) or all(part.measure in names_of_measures(known) for part in claim.parts)
+        return len(known) < len(metrics) or all(part.measure in list_measure_names(known) for part in claim.parts)

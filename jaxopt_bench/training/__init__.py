@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxopt_bench.training.batches import MaskedBatch, padded_batches
 from jaxopt_bench.training.code_path import CodePath, choose_code_path, default_backend
-from jaxopt_bench.training.devices import check_batch, everywhere, fetched, placed, shardings
+from jaxopt_bench.training.devices import check_batch, fetch_to_host, replicated_sharding, shard_over_devices, shardings
 from jaxopt_bench.training.loop import make_loop
 from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import check_one_program, copied, largest_population, member, stack
@@ -38,8 +38,7 @@ __all__ = [
     "compile_initial_states",
     "copied",
     "default_backend",
-    "everywhere",
-    "fetched",
+    "fetch_to_host",
     "first_state",
     "initial_state",
     "initial_states",
@@ -50,7 +49,8 @@ __all__ = [
     "member",
     "padded_batches",
     "part_size",
-    "placed",
+    "replicated_sharding",
+    "shard_over_devices",
     "shardings",
     "stack",
     "update_parameters",

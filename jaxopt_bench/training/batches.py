@@ -18,7 +18,9 @@ EVALUATION_BATCH = 256  # 2, 4 or 8 devices can share it
 MaskedBatch = tuple[Examples, Bool[Array, " batch"]]
 
 
-def epoch_order(task: Task, seed: UInt32[Array, ""], epoch: Integer[Array, ""] | int) -> Int32[Array, " examples"]:
+def epoch_permutation(
+    task: Task, seed: UInt32[Array, ""], epoch: Integer[Array, ""] | int
+) -> Int32[Array, " examples"]:
     """Returns the permutation of the training examples for an epoch, counted from 0."""
     key = prng.key(seed, prng.Purpose.SHUFFLE, epoch)
     return jax.random.permutation(key, jnp.arange(task.train_examples, dtype=jnp.int32))

@@ -51,12 +51,12 @@ def shardings(path: CodePath, members: int) -> tuple[NamedSharding | None, Named
     return NamedSharding(mesh, PartitionSpec(_MEMBERS)), NamedSharding(mesh, PartitionSpec())
 
 
-def everywhere(path: CodePath) -> NamedSharding | None:
+def replicated_sharding(path: CodePath) -> NamedSharding | None:
     """Returns the sharding of arrays that all members read, for any number of members."""
     return shardings(path, 1)[1]
 
 
-def placed(tree: T, where: NamedSharding | None) -> T:
+def shard_over_devices(tree: T, where: NamedSharding | None) -> T:
     """Returns arrays placed by a sharding. With several processes, each process gives its devices their part.
 
     All processes must give equal arrays. This is not checked, since JAX's check treats NaN as different from itself.
@@ -73,7 +73,7 @@ def _from_each(leaf: Any, where: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(own.shape, where, lambda index: own[index])
 
 
-def fetched(tree: T) -> T:
+def fetch_to_host(tree: T) -> T:
     """Returns arrays on this process's host. If several processes hold parts of them, all processes must call this."""
     return jax.device_get(jax.tree.map(_whole, tree))
 
@@ -119,7 +119,7 @@ def check_batch(path: CodePath, members: int, size: int) -> None:
         )
 
 
-def divided(batch: T, path: CodePath, members: int) -> T:
+def shard_batch(batch: T, path: CodePath, members: int) -> T:
     """Returns a batch, or any arrays of its examples, such that each device of a row holds a part.
 
     Each device holds the whole of an array that cannot be divided into so many parts.

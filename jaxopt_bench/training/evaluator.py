@@ -14,9 +14,9 @@ from jaxtyping import Array, Bool, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench.problems import Examples
 from jaxopt_bench.training.batches import MaskedBatch
-from jaxopt_bench.training.devices import divided, fetched, shardings
+from jaxopt_bench.training.devices import fetch_to_host, shard_batch, shardings
 from jaxopt_bench.training.metrics import EvaluationMetrics
-from jaxopt_bench.training.population import over_members, repeat
+from jaxopt_bench.training.population import map_over_members, repeat
 from jaxopt_bench.training.side_by_side import Threads, part_size
 from jaxopt_bench.training.state import TrainState
 from jaxopt_bench.training.step import make_averages_step, make_evaluation_step
@@ -88,21 +88,23 @@ class Evaluator:
 
     @functools.cached_property
     def _average_parameters(self) -> Callable[..., Tree]:
-        return self.task.shared(self._make_average_parameters, "average_parameters", self.members, self.task.trained)
+        return self.task.make_once(
+            self._make_average_parameters, "average_parameters", self.members, self.task.compiled_fields
+        )
 
     def _make_average_parameters(self) -> Callable[..., Tree]:
         optimizer = self.task.experiment.optimizer
 
         @functools.partial(jax.jit, in_shardings=(self._stacked, self._stacked), out_shardings=self._stacked)
         def averages(opt_state: Any, params: Tree) -> Tree:
-            of_all = over_members(optimizer.evaluation_parameters, self.task.code_path, self.members)
+            of_all = map_over_members(optimizer.evaluation_parameters, self.task.code_path, self.members)
             return of_all((), opt_state, params)
 
         return averages
 
     @functools.cached_property
     def _add_variables(self) -> Callable[..., Tree]:
-        return self.task.shared(
+        return self.task.make_once(
             self._make_add_variables, "add_variables", self.members, self.task.experiment.workload.batch_size
         )
 
@@ -124,7 +126,9 @@ class Evaluator:
                 own = averages_step(params, sums, batch, seed, index)
                 return jax.tree.map(lambda sum, s: jnp.where(index == 0, 0, sum) + s / batches, sums, own)
 
-            return over_members(of_one, path, members)((divided(batch, path, members), index), params, sums, seeds)
+            return map_over_members(of_one, path, members)(
+                (shard_batch(batch, path, members), index), params, sums, seeds
+            )
 
         return add
 
@@ -149,7 +153,7 @@ class Evaluator:
 
         def add(statistics: Arrays, mask: Bool[Array, " batch"]) -> None:
             kept = np.asarray(mask)
-            parts.append({name: array[:, kept] for name, array in fetched(statistics).items()})
+            parts.append({name: array[:, kept] for name, array in fetch_to_host(statistics).items()})
 
         values = self._evaluate(states, batches, add)
         return values, {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
@@ -190,7 +194,7 @@ class Evaluator:
 
     @functools.cached_property
     def _add_evaluation(self) -> Callable[..., tuple[EvaluationMetrics, Any]]:
-        return self.task.shared(self._make_add_evaluation, "add_evaluation", self.members)
+        return self.task.make_once(self._make_add_evaluation, "add_evaluation", self.members)
 
     def _make_add_evaluation(self) -> Callable[..., tuple[EvaluationMetrics, Any]]:
         path, members, evaluation_step = self.task.code_path, self.members, make_evaluation_step(self.task)
@@ -210,16 +214,16 @@ class Evaluator:
                 found, statistics = evaluation_step(*of_model, batch, mask)
                 return metrics.merge(found), statistics
 
-            return over_members(of_one, path, members)(divided((batch, mask), path, members), of_model, metrics)
+            return map_over_members(of_one, path, members)(shard_batch((batch, mask), path, members), of_model, metrics)
 
         return add
 
     @functools.cached_property
     def _evaluation_values(self) -> Callable[[EvaluationMetrics], Values]:
-        return self.task.shared(self._make_evaluation_values, "evaluation_values", self.members)
+        return self.task.make_once(self._make_evaluation_values, "evaluation_values", self.members)
 
     def _make_evaluation_values(self) -> Callable[[EvaluationMetrics], Values]:
-        measured = self.task.problem.measured
+        measured = self.task.problem.all_metrics
         return jax.jit(jax.vmap(lambda own: own.compute(measured)))
 
     def predict(self, states: TrainState, batches: Iterable[MaskedBatch]) -> tuple[Arrays, Arrays]:
@@ -234,13 +238,13 @@ class Evaluator:
         parts = []
         for batch, mask in batches:
             kept = np.asarray(mask)
-            found = fetched(self._predict_batch(states, batch))
+            found = fetch_to_host(self._predict_batch(states, batch))
             parts.append(jax.tree.map(lambda array, kept=kept: array[:, kept], found))
         return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=1), *parts)
 
     @functools.cached_property
     def _predict_batch(self) -> Callable[..., Any]:
-        return self.task.shared(self._make_predict_batch, "predict_batch", self.members)
+        return self.task.make_once(self._make_predict_batch, "predict_batch", self.members)
 
     def _make_predict_batch(self) -> Callable[..., Any]:
         problem, path, members = self.task.problem, self.task.code_path, self.members
@@ -257,6 +261,6 @@ class Evaluator:
                 statistics = {name: found[name] for name in problem.statistics}
                 return statistics, dict(problem.predictions(state.params, state.variables, batch))
 
-            return over_members(of_one, path, members)((divided(batch, path, members),), states)
+            return map_over_members(of_one, path, members)((shard_batch(batch, path, members),), states)
 
         return of_batch

@@ -22,7 +22,7 @@ from jaxopt_bench.training.task import Task
 T = TypeVar("T")
 
 
-def over_members(function: Callable[..., T], path: CodePath, members: int) -> Callable[..., T]:
+def map_over_members(function: Callable[..., T], path: CodePath, members: int) -> Callable[..., T]:
     """Converts a function of one member's arrays to `of_all(shared, *stacked)`, a function of all members' arrays.
 
     Args:
@@ -48,13 +48,13 @@ def over_members(function: Callable[..., T], path: CodePath, members: int) -> Ca
 
 
 def update_members(function: Callable[..., T], path: CodePath, members: int) -> Callable[..., T]:
-    """Returns the same as `over_members`, for a function that changes its first argument and returns it.
+    """Returns the same as `map_over_members`, for a function that changes its first argument and returns it.
 
     If members take turns, each member is updated in place: a single one is never copied, and several need no memory for
     stacking them again.
     """
     if path.members == "vmap":
-        return over_members(function, path, members)
+        return map_over_members(function, path, members)
 
     def of(members: int) -> Callable[..., T]:
         return lambda shared, tree, *others: _updated_in_turn(

@@ -15,19 +15,19 @@ from jaxtyping import Array, Int32, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.problems import Examples, take_examples
-from jaxopt_bench.training.batches import epoch_order
+from jaxopt_bench.training.batches import epoch_permutation
 from jaxopt_bench.training.code_path import options_to_run_once
-from jaxopt_bench.training.devices import divided, placed, rows, shardings
+from jaxopt_bench.training.devices import rows, shard_batch, shard_over_devices, shardings
 from jaxopt_bench.training.evaluator import Evaluator, Values
 from jaxopt_bench.training.loop import make_loop
 from jaxopt_bench.training.metrics import StepMetrics
-from jaxopt_bench.training.population import over_members, repeat, required_bytes
+from jaxopt_bench.training.population import map_over_members, repeat, required_bytes
 from jaxopt_bench.training.side_by_side import Threads, part_count, part_size
 from jaxopt_bench.training.state import TrainState, abstract_states
 from jaxopt_bench.training.step import make_train_step
 from jaxopt_bench.training.task import Task
 
-Order = Int32[Array, "members examples"]
+Permutations = Int32[Array, "members examples"]
 Steps = Integer[Array, " members"]
 Index = Integer[Array, ""]
 Tree: TypeAlias = PyTree[Array]
@@ -36,7 +36,7 @@ Tree: TypeAlias = PyTree[Array]
 class Program:
     """The computations for runs that are trained together. Each function is compiled when it is first used.
 
-    Programs for the same number of members share compiled functions if their tasks do; see `Task.shared`.
+    Programs for the same number of members share compiled functions if their tasks do; see `Task.make_once`.
 
     The arrays of the runs are stacked: the first axis is the member, in the same order everywhere.
     The members may differ in numbers and seeds, see `population.check_one_program`.
@@ -79,7 +79,7 @@ class Program:
     # Training
 
     def advance(
-        self, states: TrainState, metrics: StepMetrics, data: Examples, order: Order, steps: Steps
+        self, states: TrainState, metrics: StepMetrics, data: Examples, permutations: Permutations, steps: Steps
     ) -> tuple[TrainState, StepMetrics]:
         """Makes some updates of each member, and returns the new states and the metrics with these steps merged in.
 
@@ -90,14 +90,14 @@ class Program:
           states: the states of the members. They are donated: their buffers are reused and must not be read again.
           metrics: the metrics of earlier steps; those of the new steps are merged into them. See `empty_metrics`.
           data: the whole training split, on the device; the same for all.
-          order: each member's order of the epoch; see `epoch_orders`.
+          permutations: each member's permutation of the examples in this epoch; see `epoch_permutations`.
           steps: int32, the number of updates for each member, which must not go beyond the end of the epoch. Members
             that are computed together all make the largest of these numbers.
         """
         if self._compiling is not None:
             self._compiling.join()
             self._compiling = None
-        return self._advance(states, metrics, data, order, steps)
+        return self._advance(states, metrics, data, permutations, steps)
 
     def start_compiling(self, data: Examples) -> None:
         """Starts to compile `advance` in a thread. `advance` waits for the thread; the end of the process does not.
@@ -115,15 +115,15 @@ class Program:
 
     def _compile(self, data: Examples) -> jax.stages.Compiled:
         states = abstract_states(self.task, self.members)
-        order = jax.ShapeDtypeStruct((self.members, self.task.train_examples), jnp.int32)
+        permutations = jax.ShapeDtypeStruct((self.members, self.task.train_examples), jnp.int32)
         steps = jax.ShapeDtypeStruct((self.members,), jnp.int32)
-        arguments = states, self.abstract_metrics(), data, order, steps
+        arguments = states, self.abstract_metrics(), data, permutations, steps
         compiled: jax.stages.Compiled = self._advance.lower(*arguments).compile()  # type: ignore[attr-defined]
         return compiled
 
     @functools.cached_property
     def _advance(self) -> Callable[..., tuple[TrainState, StepMetrics]]:
-        return self.task.shared(self._make_advance, "advance", self.members, self.task.trained)
+        return self.task.make_once(self._make_advance, "advance", self.members, self.task.compiled_fields)
 
     def _make_advance(self) -> Callable[..., tuple[TrainState, StepMetrics]]:
         task, path, members = self.task, self.task.code_path, self.members
@@ -132,32 +132,32 @@ class Program:
         train_step, size = make_train_step(task), task.experiment.workload.batch_size
 
         def step(
-            carry: tuple[TrainState, StepMetrics], data: Examples, order: Int32[Array, " examples"]
+            carry: tuple[TrainState, StepMetrics], data: Examples, permutation: Int32[Array, " examples"]
         ) -> tuple[TrainState, StepMetrics]:
             state, metrics = carry
-            indices = jax.lax.dynamic_slice_in_dim(order, (state.step % task.steps_per_epoch) * size, size)
-            batch = divided(take_examples(data, indices), path, members)
+            indices = jax.lax.dynamic_slice_in_dim(permutation, (state.step % task.steps_per_epoch) * size, size)
+            batch = shard_batch(take_examples(data, indices), path, members)
             state, new = train_step(state, batch)
             return state, metrics.merge(new)
 
         return make_loop(step, path, members)
 
-    def epoch_orders(self, seeds: UInt32[Array, " members"], epoch: int) -> Order:
-        """Returns each member's order of the training examples in an epoch, counted from 0."""
-        return self._epoch_orders(seeds, jnp.int32(epoch))
+    def epoch_permutations(self, seeds: UInt32[Array, " members"], epoch: int) -> Permutations:
+        """Returns each member's permutation of the training examples in an epoch, counted from 0."""
+        return self._epoch_permutations(seeds, jnp.int32(epoch))
 
     @functools.cached_property
-    def _epoch_orders(self) -> Callable[..., Order]:
-        return self.task.shared(self._make_epoch_orders, "epoch_orders", self.members)
+    def _epoch_permutations(self) -> Callable[..., Permutations]:
+        return self.task.make_once(self._make_epoch_permutations, "epoch_permutations", self.members)
 
-    def _make_epoch_orders(self) -> Callable[..., Order]:
-        of_one = functools.partial(epoch_order, self.task)
+    def _make_epoch_permutations(self) -> Callable[..., Permutations]:
+        of_one = functools.partial(epoch_permutation, self.task)
 
         @functools.partial(jax.jit, in_shardings=(self._stacked, self._whole), out_shardings=self._stacked)
-        def orders(seeds: UInt32[Array, " members"], epoch: Index) -> Order:
-            return over_members(of_one, self.task.code_path, self.members)((epoch,), seeds)
+        def permutations(seeds: UInt32[Array, " members"], epoch: Index) -> Permutations:
+            return map_over_members(of_one, self.task.code_path, self.members)((epoch,), seeds)
 
-        return orders
+        return permutations
 
     def first_batch(self, data: Examples, seed: UInt32[Array, ""]) -> tuple[Examples, Examples]:
         """Returns the batch of a run's first step: as stored, and as input of the loss (for example, augmented)."""
@@ -165,12 +165,12 @@ class Program:
 
     @functools.cached_property
     def _first_batch(self) -> Callable[..., tuple[Examples, Examples]]:
-        return self.task.shared(self._make_first_batch, "first_batch", self.members, self._batch_size)
+        return self.task.make_once(self._make_first_batch, "first_batch", self.members, self._batch_size)
 
     def _make_first_batch(self) -> Callable[..., tuple[Examples, Examples]]:
         @functools.partial(jax.jit, compiler_options=options_to_run_once())
         def first_batch(data: Examples, seed: UInt32[Array, ""]) -> tuple[Examples, Examples]:
-            indices = epoch_order(self.task, seed, 0)[: self.task.experiment.workload.batch_size]
+            indices = epoch_permutation(self.task, seed, 0)[: self.task.experiment.workload.batch_size]
             batch = take_examples(data, indices)
             return batch, self.task.problem.prepared(batch, prng.Draw(seed, 0))
 
@@ -180,7 +180,7 @@ class Program:
 
     def empty_metrics(self) -> StepMetrics:
         """Returns the metrics of no steps, on the devices that the task's code path uses."""
-        return placed(self._no_metrics(), self._stacked)
+        return shard_over_devices(self._no_metrics(), self._stacked)
 
     def abstract_metrics(self) -> StepMetrics:
         """Returns the shapes and types of the metrics of steps, without any computation."""
@@ -195,7 +195,7 @@ class Program:
 
     @functools.cached_property
     def _step_values(self) -> Callable[[StepMetrics], Values]:
-        return self.task.shared(self._make_step_values, "step_values", self.members, self._batch_size)
+        return self.task.make_once(self._make_step_values, "step_values", self.members, self._batch_size)
 
     def _make_step_values(self) -> Callable[[StepMetrics], Values]:
         measured = self.task.step_metrics

@@ -13,10 +13,10 @@ from jaxtyping import Array, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import Hyperparameters, Moment
+from jaxopt_bench.optimizers import Hyperparameters, StepContext
 from jaxopt_bench.training.code_path import options_to_run_once
-from jaxopt_bench.training.devices import placed, shardings
-from jaxopt_bench.training.population import check_one_program, member, over_members, stack
+from jaxopt_bench.training.devices import shard_over_devices, shardings
+from jaxopt_bench.training.population import check_one_program, map_over_members, member, stack
 from jaxopt_bench.training.task import Task
 
 
@@ -42,13 +42,13 @@ class TrainState(flax.struct.PyTreeNode):
     seed: UInt32[Array, ""]
 
 
-def moment(
+def make_step_context(
     experiment: Experiment,
     steps_per_epoch: int,
     schedule: Hyperparameters,
     seed: UInt32[Array, ""],
     step: Integer[Array, ""],
-) -> Moment:
+) -> StepContext:
     """Returns the inputs of the optimizer at a step counted from 0: the state of the schedule and of the training.
 
     The epoch is the sum of its whole and its fractional part, so that a whole epoch is exact in float32 for any number
@@ -63,7 +63,7 @@ def moment(
     def multiplier_at(step: Integer[Array, ""]) -> Float[Array, ""]:
         return experiment.schedule.multiplier(schedule, epoch_at(jnp.asarray(step)), epochs, length)
 
-    return Moment(
+    return StepContext(
         multiplier=multiplier_at(step),
         progress=epoch_at(step) / epochs,
         ends_epoch=step % steps_per_epoch == steps_per_epoch - 1,
@@ -80,7 +80,7 @@ def initial_states(tasks: Sequence[Task]) -> TrainState:
     """
     check_one_program(tasks)
     states = _initial_states(tasks[0], len(tasks))(*_numbers(tasks))
-    return placed(states, shardings(tasks[0].code_path, len(tasks))[0])
+    return shard_over_devices(states, shardings(tasks[0].code_path, len(tasks))[0])
 
 
 def initial_state(task: Task) -> TrainState:
@@ -104,10 +104,10 @@ def _initial_states(task: Task, members: int) -> Any:
     of_one = functools.partial(_initial_state, task)
 
     def initial_states(*numbers: Any) -> TrainState:
-        return over_members(of_one, task.code_path, members)((), *numbers)
+        return map_over_members(of_one, task.code_path, members)((), *numbers)
 
     make = functools.partial(jax.jit, initial_states, compiler_options=options_to_run_once())
-    return task.shared(make, "initial_states", task.trained, members)
+    return task.make_once(make, "initial_states", task.compiled_fields, members)
 
 
 def _abstract_numbers(task: Task, members: int) -> Any:
@@ -143,7 +143,7 @@ def first_state(
 ) -> TrainState:
     """Returns the state before the first step, for given parameters."""
     start = jnp.zeros((), jnp.int32)
-    now = moment(experiment, steps_per_epoch, schedule, seed, start)
+    now = make_step_context(experiment, steps_per_epoch, schedule, seed, start)
     return TrainState(
         step=start,
         params=params,

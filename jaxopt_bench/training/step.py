@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Integer, PyTree, UInt32
 from jaxopt_bench.prng import Draw
 from jaxopt_bench.problems import LOSS, Examples
 from jaxopt_bench.training.metrics import EVALUATIONS, NEVER, EvaluationMetrics, StepMetrics
-from jaxopt_bench.training.state import TrainState, moment
+from jaxopt_bench.training.state import TrainState, make_step_context
 from jaxopt_bench.training.task import Task
 from jaxopt_bench.training.update import update_parameters
 
@@ -41,7 +41,7 @@ def make_train_step(task: Task) -> TrainStep:
     def train_step(state: TrainState, batch: Examples) -> tuple[TrainState, StepMetrics]:
         gradient = jax.value_and_grad(forward, has_aux=True)
         (loss, (statistics, variables)), grads = gradient(state.params, state, batch)
-        now = moment(task.experiment, task.steps_per_epoch, state.schedule, state.seed, state.step)
+        now = make_step_context(task.experiment, task.steps_per_epoch, state.schedule, state.seed, state.step)
         update = update_parameters(
             optimizer,
             state.hyperparameters,

@@ -30,7 +30,7 @@ class Task:
       experiment: the experiment to train.
       problem: the loaded problem of the experiment.
       code_path: the code path.
-      functions: the compiled functions, which are shared by all tasks with this dictionary; see `shared`.
+      functions: the compiled functions, which are shared by all tasks with this dictionary; see `make_once`.
 
     Raises:
       UserError: if a batch is larger than the training split, the training is too short for a single update, or the
@@ -79,7 +79,7 @@ class Task:
         """Returns the task with a code path that trains `threads` members of a population at the same time."""
         return dataclasses.replace(self, code_path=dataclasses.replace(self.code_path, side_by_side=threads))
 
-    def shared(self, make: Callable[[], F], *key: Hashable) -> F:
+    def make_once(self, make: Callable[[], F], *key: Hashable) -> F:
         """Returns a function that is made, and so compiled, only once for all tasks that share `functions`.
 
         Args:
@@ -93,7 +93,7 @@ class Task:
         return found
 
     @functools.cached_property
-    def trained(self) -> str:
+    def compiled_fields(self) -> str:
         """The fields of the experiment that are compiled into a training step, as text."""
         fields = self.experiment.program()
         return json.dumps({name: value for name, value in fields.items() if name not in _OF_EVALUATION})
@@ -144,4 +144,4 @@ class Task:
     def step_metrics(self) -> tuple[Metric, ...]:
         """The metrics that a training step measures."""
         known = {LOSS, *self.step_statistics}
-        return tuple(metric for metric in self.problem.measured if known.issuperset(metric.statistics))
+        return tuple(metric for metric in self.problem.all_metrics if known.issuperset(metric.statistics))

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from jaxopt_bench.optimizers import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers import Hyperparameters, Optimizer, StepContext
 from jaxopt_bench.optimizers.fused import Update, fused_update, has_fused_form
 
 
 def update_parameters(
     optimizer: Optimizer,
     hyperparameters: Hyperparameters,
-    now: Moment,
+    now: StepContext,
     gradients: PyTree[Array],
     opt_state: optax.OptState,
     params: PyTree[Array],
@@ -34,7 +34,7 @@ def update_parameters(
     Args:
       optimizer: the optimizer.
       hyperparameters: its float fields by name, as arrays.
-      now: the current moment of training.
+      now: the context of this step.
       gradients: the gradients of the loss, one for each array of parameters.
       opt_state: the state of `optimizer.transform`.
       params: the parameters.

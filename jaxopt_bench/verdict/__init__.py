@@ -2,67 +2,67 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.verdict.across import Across, SuitePair, across
-from jaxopt_bench.verdict.across_words import across_in_words
-from jaxopt_bench.verdict.claims import Answered, answers
+from jaxopt_bench.verdict.claims import ClaimResult, judge_claims
 from jaxopt_bench.verdict.export import verdict_to_json
 from jaxopt_bench.verdict.noise import Noise, noise_of
 from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.paragraphs import paragraphs
 from jaxopt_bench.verdict.ranking import Ranking, Standing
 from jaxopt_bench.verdict.recommendation import recommendation, single_setting_in_words
-from jaxopt_bench.verdict.reference import REFERENCE, Versus, reference_of, versus_reference
-from jaxopt_bench.verdict.scale import REPORTED
+from jaxopt_bench.verdict.reference import REFERENCE, ReferenceComparison, compare_with_reference, reference_of
 from jaxopt_bench.verdict.score_scale import ScoreScale
-from jaxopt_bench.verdict.selection import Score, edges, judged_by, ranked, trial_scores
-from jaxopt_bench.verdict.shared import Shared, shared_settings
-from jaxopt_bench.verdict.verdicts import Verdict, verdict
-from jaxopt_bench.verdict.words import (
+from jaxopt_bench.verdict.selection import TrialScore, find_edges, judging_measure, rank_trials, trial_scores
+from jaxopt_bench.verdict.single_settings import SingleSetting, compute_single_settings
+from jaxopt_bench.verdict.suite import SuitePair, SuiteVerdict, compute_suite_verdict
+from jaxopt_bench.verdict.suite_text import describe_suite_verdict
+from jaxopt_bench.verdict.text import (
     evidence_in_words,
     sample,
     scores_in_words,
     seeds_in_words,
     sensitivity_in_words,
 )
-from jaxopt_bench.verdict.worse import SUITE, Worse, worse_than
+from jaxopt_bench.verdict.verdict import Verdict, verdict
+from jaxopt_bench.verdict.workload_measures import REPORTED
+from jaxopt_bench.verdict.worse import SUITE, WorseContender, find_worse_contenders
 
 __all__ = [
     "REFERENCE",
     "REPORTED",
     "SUITE",
-    "Across",
-    "Answered",
+    "ClaimResult",
     "Noise",
     "Pair",
     "Ranking",
-    "Score",
+    "ReferenceComparison",
     "ScoreScale",
-    "Shared",
+    "SingleSetting",
     "Standing",
     "SuitePair",
+    "SuiteVerdict",
+    "TrialScore",
     "Verdict",
-    "Versus",
-    "Worse",
-    "across",
-    "across_in_words",
-    "answers",
-    "edges",
+    "WorseContender",
+    "compare_with_reference",
+    "compute_single_settings",
+    "compute_suite_verdict",
+    "describe_suite_verdict",
     "evidence_in_words",
-    "judged_by",
+    "find_edges",
+    "find_worse_contenders",
+    "judge_claims",
+    "judging_measure",
     "noise_of",
     "paragraphs",
-    "ranked",
+    "rank_trials",
     "recommendation",
     "reference_of",
     "sample",
     "scores_in_words",
     "seeds_in_words",
     "sensitivity_in_words",
-    "shared_settings",
     "single_setting_in_words",
     "trial_scores",
     "verdict",
     "verdict_to_json",
-    "versus_reference",
-    "worse_than",
 ]

@@ -16,11 +16,11 @@ from jaxopt_bench.verdict.pairs import compare
 from jaxopt_bench.verdict.samples import (
     RunRow,
     deviation_floor,
-    ended,
     example_samples,
-    measured,
+    run_value,
     samples,
     seeds_by_trial,
+    select_ended_runs,
 )
 
 Answer = Literal["supported", "contradicted", "undecided"]
@@ -53,7 +53,7 @@ class Evidence:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answered:
+class ClaimResult:
     """The answer to a claim on one workload: supported if all parts are supported, contradicted if one of them is."""
 
     claim: Claim
@@ -69,7 +69,7 @@ class Answered:
         return "supported" if answers and set(answers) == {"supported"} else "undecided"
 
 
-def answers(results: Results, document: Document) -> list[Answered]:
+def judge_claims(results: Results, document: Document) -> list[ClaimResult]:
     """Returns the answers to a study's claims, on every workload.
 
     A comparison is supported if the difference is significant among all pairs of the workload's contenders and has the
@@ -94,7 +94,7 @@ def answers(results: Results, document: Document) -> list[Answered]:
                     evidence.append(_comparison(results, document, workload, part, measure))
                 else:
                     evidence.append(_association(results, study, workload.name, part, measure))
-            found.append(Answered(claim, workload.name, tuple(evidence)))
+            found.append(ClaimResult(claim, workload.name, tuple(evidence)))
     return found
 
 
@@ -117,7 +117,7 @@ def _comparison(
 
 
 def _association(results: Results, study: Study, workload: str, part: Association, measure: Measure) -> Evidence:
-    rows = ended(results, workload, part.contender, "trial")
+    rows = select_ended_runs(results, workload, part.contender, "trial")
     values: list[float] = []
     reached: list[float] = []
     if part.field not in rows.columns:
@@ -145,5 +145,5 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
 
 def _of_trial(results: Results, study: Study, row: RunRow, measure: Measure) -> float:
     """Returns a measure of a trial's run; the worst possible value if it diverged."""
-    value = measured(results, study, row, measure)
+    value = run_value(results, study, row, measure)
     return value if value is not None else -math.inf if measure.higher_is_better else math.inf

@@ -14,7 +14,7 @@ from jaxopt_bench.measures import Measure, measures, split_of
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.study import Document
-from jaxopt_bench.verdict.samples import ended, worst_result
+from jaxopt_bench.verdict.samples import select_ended_runs, worst_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ def curves_of(results: Results, document: Document, workload: str) -> Curves | N
     """
     metrics = workload_metrics(results.runs, workload)
     known = measures(metrics)
-    rows = ended(results, workload, None, "confirmation")
+    rows = select_ended_runs(results, workload, None, "confirmation")
     completed = rows.filter(pl.col("status") == "completed")["path"].to_list()
     for name in (f"validation_{metrics[0].name}", f"train_clean_{LOSS}"):
         lines = _lines(results, rows["path"].to_list(), name)

@@ -45,19 +45,19 @@ from typing import Any
 from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import Aggregate, Estimate
 from jaxopt_bench.study import Document
-from jaxopt_bench.verdict.across import Across
-from jaxopt_bench.verdict.across_words import across_in_words
 from jaxopt_bench.verdict.paragraphs import paragraphs
 from jaxopt_bench.verdict.ranking import Ranking, Standing
-from jaxopt_bench.verdict.reference import Versus, reference_of, versus_reference
-from jaxopt_bench.verdict.shared import Shared
-from jaxopt_bench.verdict.verdicts import Verdict
+from jaxopt_bench.verdict.reference import ReferenceComparison, compare_with_reference, reference_of
+from jaxopt_bench.verdict.single_settings import SingleSetting
+from jaxopt_bench.verdict.suite import SuiteVerdict
+from jaxopt_bench.verdict.suite_text import describe_suite_verdict
+from jaxopt_bench.verdict.verdict import Verdict
 
 FORMAT = 1
 
 
 def verdict_to_json(
-    results: Results, document: Document, found: Verdict, suite: Across | None, reference: str | None = None
+    results: Results, document: Document, found: Verdict, suite: SuiteVerdict | None, reference: str | None = None
 ) -> dict[str, Any]:
     """Returns a study's verdict as a JSON object; see the module docstring.
 
@@ -85,8 +85,8 @@ def verdict_to_json(
 def _workload(
     results: Results, document: Document, found: Verdict, ranking: Ranking, reference: str | None
 ) -> dict[str, Any]:
-    primary = ranking.scale.primary
-    versus = {} if reference is None else versus_reference(results, document, ranking, reference)
+    primary = ranking.measures.primary
+    versus = {} if reference is None else compare_with_reference(results, document, ranking, reference)
     fields = ("words", "unit", "higher_is_better", "untrained")
     return {
         "name": ranking.workload,
@@ -118,7 +118,7 @@ def _standing(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _versus(versus: Versus) -> dict[str, Any]:
+def _versus(versus: ReferenceComparison) -> dict[str, Any]:
     speed = versus.speed_up
     steps = None
     if speed is not None and versus.curve is not None:
@@ -128,7 +128,7 @@ def _versus(versus: Versus) -> dict[str, Any]:
             "p_adjusted": versus.adjusted, "significant": versus.significant, "steps": steps}  # fmt: skip
 
 
-def _suite(suite: Across) -> dict[str, Any]:
+def _suite(suite: SuiteVerdict) -> dict[str, Any]:
     test = suite.friedman
     return {
         "workloads": list(suite.workloads),
@@ -158,12 +158,12 @@ def _suite(suite: Across) -> dict[str, Any]:
              "p_adjusted": p.adjusted, "significant": p.significant}
             for p in suite.pairs
         ],
-        "single_settings": [_shared(each) for each in suite.shared],
-        "text": across_in_words(suite),
+        "single_settings": [_single_setting(each) for each in suite.single_settings],
+        "text": describe_suite_verdict(suite),
     }  # fmt: skip
 
 
-def _shared(shared: Shared) -> dict[str, Any]:
+def _single_setting(shared: SingleSetting) -> dict[str, Any]:
     return {
         "name": shared.contender,
         "values": dict(shared.values),

@@ -11,8 +11,8 @@ from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import pooled_deviation
 from jaxopt_bench.statistics.crossed import CrossedErrors
 from jaxopt_bench.study import Document
-from jaxopt_bench.verdict.samples import deviation_floor, ended, example_samples, measured, samples
-from jaxopt_bench.verdict.scale import scale_of
+from jaxopt_bench.verdict.samples import deviation_floor, example_samples, run_value, samples, select_ended_runs
+from jaxopt_bench.verdict.workload_measures import choose_measures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +50,11 @@ def noise_of(results: Results, document: Document, workload: str) -> Noise | Non
     Returns:
       The noise; None if no optimizer has two results.
     """
-    runs = ended(results, workload, None, "confirmation")
+    runs = select_ended_runs(results, workload, None, "confirmation")
     if not len(runs):
         return None
-    primary = scale_of(results, document.study, workload).primary
-    diverged = {row["contender"] for row in runs.to_dicts() if measured(results, document.study, row, primary) is None}
+    primary = choose_measures(results, document.study, workload).primary
+    diverged = {row["contender"] for row in runs.to_dicts() if run_value(results, document.study, row, primary) is None}
     values = samples(results, document, workload, primary)
     known = [own for contender, own in values.items() if contender not in diverged and len(own) > 1]
     deviation = pooled_deviation(known)

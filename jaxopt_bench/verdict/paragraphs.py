@@ -11,9 +11,9 @@ from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import Study
 from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.ranking import Ranking, Standing
+from jaxopt_bench.verdict.text import seeds_in_words
 from jaxopt_bench.verdict.trials import ZERO_MAY_DO
-from jaxopt_bench.verdict.verdicts import Verdict
-from jaxopt_bench.verdict.words import seeds_in_words
+from jaxopt_bench.verdict.verdict import Verdict
 
 MOST_NAMED = 6
 """The maximum number of optimizers whose differences the answer lists. If there are more, it counts the others."""
@@ -40,7 +40,7 @@ def paragraphs(verdict: Verdict, ranking: Ranking) -> tuple[str, ...]:
 
 def _lead(ranking: Ranking) -> list[str]:
     first, *others = ranking.standings
-    primary = ranking.scale.primary
+    primary = ranking.measures.primary
     best = "highest" if primary.higher_is_better else "lowest"
     reached = first.primary
     interval = "" if reached.interval is None else f" ({primary.interval(reached)})"
@@ -174,7 +174,7 @@ def _coverage(study: Study, ranking: Ranking) -> list[str]:
     if not ranking.comparisons:
         return []
     runs = "the searches and their seeds" if study.repetitions > 1 else "the seeds"
-    primary, count = ranking.scale.primary, ranking.test_examples
+    primary, count = ranking.measures.primary, ranking.test_examples
     if count is not None:
         return [
             f"The intervals of differences cover {runs} and the choice of the {count:,} test examples, so they hold "
@@ -249,7 +249,7 @@ def _lost(ranking: Ranking) -> list[str]:
 
 def _instead(ranking: Ranking) -> str:
     """Returns the end of a phrase about diverged runs: the results that count for them."""
-    primary, worst = ranking.scale.primary, ranking.worst
+    primary, worst = ranking.measures.primary, ranking.worst
     if worst is None:
         return "are left out"
     like = "untrained models" if worst == primary.metric.untrained else "the worst run that did not"

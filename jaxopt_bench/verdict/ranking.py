@@ -20,15 +20,15 @@ from jaxopt_bench.verdict.pairs import Pair, compare
 from jaxopt_bench.verdict.samples import (
     by_search,
     deviation_floor,
-    ended,
     example_samples,
     lost_searches,
+    run_steps_to_target,
     samples,
-    steps_of,
+    select_ended_runs,
     worst_result,
 )
-from jaxopt_bench.verdict.scale import Scale, scale_of
 from jaxopt_bench.verdict.trials import Trials, improving_edges, trials_of
+from jaxopt_bench.verdict.workload_measures import WorkloadMeasures, choose_measures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Standing:
       runs: the number of confirmations that have ended.
       diverged: the number of diverged confirmations.
       results: estimates of the confirmations' means, by measure; `samples` defines the results.
-      primary: the estimate for `Scale.primary`, which ranks the contender.
+      primary: the estimate for `WorkloadMeasures.primary`, which ranks the contender.
       steps, seconds: the steps and the seconds to the workload's target, the median over results; None if most did not
         reach it.
       times: the seconds to the target of each independent result; for a search, the median of its confirmations; inf if
@@ -76,10 +76,10 @@ class Ranking:
 
     Attributes:
       workload: the name of the workload.
-      scale: the measures that compare the contenders.
+      measures: the measures that compare the contenders.
       standings: the standings of the contenders with confirmations.
       missing: the contenders without confirmations.
-      pairs: the pairs, the better contender first, compared by `Scale.primary`.
+      pairs: the pairs, the better contender first, compared by `WorkloadMeasures.primary`.
       test_examples: the number of test examples whose single results the pairs take into account; None if these are not
         recorded, so that all intervals hold for the same test examples.
       worst: the result that counts for a run that diverged, and for a search whose trials all diverged; None if it is
@@ -90,7 +90,7 @@ class Ranking:
     """
 
     workload: str
-    scale: Scale
+    measures: WorkloadMeasures
     standings: tuple[Standing, ...]
     missing: tuple[str, ...]
     pairs: tuple[Pair, ...]
@@ -116,17 +116,17 @@ class Ranking:
 def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
     """Returns the ranking of a study's contenders on a workload, from the runs that have ended."""
     study = document.study
-    scale = scale_of(results, study, workload)
-    reached = {name: samples(results, document, workload, measure) for name, measure in scale.measures.items()}
+    measures = choose_measures(results, study, workload)
+    reached = {name: samples(results, document, workload, measure) for name, measure in measures.by_name.items()}
     floors = {
-        name: deviation_floor(results, workload, scale.measures[name], values) for name, values in reached.items()
+        name: deviation_floor(results, workload, measures.by_name[name], values) for name, values in reached.items()
     }
     estimates = {
-        name: {who: scale.measures[name].estimate(own, floors[name]) for who, own in values.items()}
+        name: {who: measures.by_name[name].estimate(own, floors[name]) for who, own in values.items()}
         for name, values in reached.items()
     }
-    found = {c.name: _standing(results, document, workload, c.name, scale, estimates) for c in study.contenders}
-    primary = scale.primary
+    found = {c.name: _standing(results, document, workload, c.name, measures, estimates) for c in study.contenders}
+    primary = measures.primary
     sign = -1 if primary.higher_is_better else 1
     standings = sorted(
         (s for s in found.values() if s is not None), key=lambda s: (sign * s.primary.mean, s.diverged / s.runs)
@@ -135,7 +135,7 @@ def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
     examples = example_samples(results, document, workload, primary)
     pairs = compare(ranked, primary, floors[primary.name], examples)
     missing = [name for name, standing in found.items() if standing is None]
-    lost = {name: each for name in missing if (each := _lost(results, document, workload, name, scale)) is not None}
+    lost = {name: each for name in missing if (each := _lost(results, document, workload, name, measures)) is not None}
     worst = worst_result(results, study, workload, primary)
     test_examples = next((array.shape[1] for array in (examples or {}).values()), None)
     searches = by_search(results, document, workload, primary)
@@ -144,15 +144,17 @@ def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
     if test_examples is not None and pairs:
         sampling = statistics.fmean(pair.difference.sampling / 2 for pair in pairs)
     variance = variance_shares(tuned, sampling)
-    return Ranking(workload, scale, tuple(standings), tuple(missing), pairs, worst, test_examples, lost, variance)
+    return Ranking(workload, measures, tuple(standings), tuple(missing), pairs, worst, test_examples, lost, variance)
 
 
-def _lost(results: Results, document: Document, workload: str, contender: str, scale: Scale) -> Trials | None:
+def _lost(
+    results: Results, document: Document, workload: str, contender: str, measures: WorkloadMeasures
+) -> Trials | None:
     """Returns the trials of a contender without a winner in any repetition, because all of them diverged."""
-    trials = ended(results, workload, contender, "trial")
+    trials = select_ended_runs(results, workload, contender, "trial")
     if not len(trials) or len(lost_searches(document, workload, contender)) < document.study.repetitions:
         return None
-    return trials_of(document.study, workload, trials, scale)
+    return trials_of(document.study, workload, trials, measures)
 
 
 def _standing(
@@ -160,18 +162,19 @@ def _standing(
     document: Document,
     workload: str,
     contender: str,
-    scale: Scale,
+    measures: WorkloadMeasures,
     estimates: Mapping[str, Mapping[str, Estimate]],
 ) -> Standing | None:
     study = document.study
-    confirmed = ended(results, workload, contender, "confirmation")
+    confirmed = select_ended_runs(results, workload, contender, "confirmation")
     if not len(confirmed):
         return None
     own = {name: of_all[contender] for name, of_all in estimates.items() if contender in of_all}
-    primary = own.get(scale.primary.name)
+    primary = own.get(measures.primary.name)
     if primary is None and (confirmed["status"] == "completed").any():
         raise UserError(
-            f"the confirmations of {contender} on {workload} have no {scale.primary.name}: their records are damaged."
+            f"the confirmations of {contender} on {workload} have no {measures.primary.name}: their records are "
+            "damaged."
         )
     if primary is None:  # all runs of all contenders diverged, and the value of an untrained model is not known
         return None
@@ -179,12 +182,12 @@ def _standing(
     each_steps = _steps_of_results(results, study, workload, confirmed, len(lost))
     steps = statistics.median(each_steps) if each_steps else math.inf
     a_step = document.seconds_per_step(workload, contender)
-    trials = ended(results, workload, contender, "trial")
-    again = ended(results, workload, contender, "finalist")
+    trials = select_ended_runs(results, workload, contender, "trial")
+    again = select_ended_runs(results, workload, contender, "finalist")
     winners = tuple(s for s in document.selections_of(workload, contender) if s.trial is not None)
     return Standing(
         contender=contender,
-        trials=trials_of(study, workload, trials, scale) if len(trials) else None,
+        trials=trials_of(study, workload, trials, measures) if len(trials) else None,
         winners=winners,
         lost=len(lost),
         runs=len(confirmed),
@@ -196,7 +199,7 @@ def _standing(
         times=() if a_step is None else tuple(each * a_step for each in each_steps),
         cost=sum(second or 0.0 for rows in (confirmed, again, trials) for second in rows["seconds"].to_list()),
         improving=tuple(
-            dict.fromkeys(e for w in winners for e in improving_edges(study, results, trials, w, scale.judged))
+            dict.fromkeys(e for w in winners for e in improving_edges(study, results, trials, w, measures.judged))
         ),
         inner_rules=_inner_rules(confirmed),
     )
@@ -222,7 +225,7 @@ def _steps_of_results(results: Results, study: Study, workload: str, confirmed: 
     metrics = workload_metrics(results.runs, workload)
     by_search: dict[int, list[float]] = {}
     for row in confirmed.sort("repetition", "seed").to_dicts():
-        steps = steps_of(results.lines(row["path"]), target, metrics)
+        steps = run_steps_to_target(results.lines(row["path"]), target, metrics)
         by_search.setdefault(row["repetition"], []).append(math.inf if steps is None else steps)
     if study.repetitions == 1:
         return by_search[0]

@@ -11,8 +11,8 @@ from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Contender, Point, Study
 from jaxopt_bench.verdict.ranking import Ranking
-from jaxopt_bench.verdict.shared import Shared
-from jaxopt_bench.verdict.verdicts import Verdict
+from jaxopt_bench.verdict.single_settings import SingleSetting
+from jaxopt_bench.verdict.verdict import Verdict
 
 
 def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | None:
@@ -46,7 +46,7 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
     return lead if code is None else f"{lead}\n\n{code}"
 
 
-def single_setting_in_words(study: Study, found: Shared) -> str:
+def single_setting_in_words(study: Study, found: SingleSetting) -> str:
     """Returns a text about the best setting of an optimizer for all workloads of a study, with its score.
 
     Args:

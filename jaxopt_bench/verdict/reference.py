@@ -18,12 +18,12 @@ REFERENCE = "adamw"
 
 
 @dataclasses.dataclass(frozen=True)
-class Versus:
+class ReferenceComparison:
     """A contender compared with the reference on a workload.
 
     Attributes:
       workload, contender, reference: their names.
-      measure: the measure of the difference, `Scale.primary`.
+      measure: the measure of the difference, `WorkloadMeasures.primary`.
       lead: the difference of the means; positive if the contender is better. Its interval is corrected for all pairs of
         the workload, see `Pair`. None if the contender has no results.
       p_value: the p value of the difference, not adjusted; None if it is not tested.
@@ -51,7 +51,9 @@ def reference_of(document: Document, name: str | None = None) -> str | None:
     return name if name is not None else REFERENCE if REFERENCE in known else None
 
 
-def versus_reference(results: Results, document: Document, ranking: Ranking, reference: str) -> dict[str, Versus]:
+def compare_with_reference(
+    results: Results, document: Document, ranking: Ranking, reference: str
+) -> dict[str, ReferenceComparison]:
     """Returns the comparison of each other contender of a workload with the reference, by name.
 
     A contender whose trials all diverged has no lead, and does not reach the reference's result. A contender without
@@ -73,22 +75,22 @@ def versus_reference(results: Results, document: Document, ranking: Ranking, ref
     for name in ranking.lost:
         curve = None if curves is None else curves.measure
         never = SpeedUp(math.inf, None, 0.0)
-        found[name] = Versus(
-            ranking.workload, name, reference, ranking.scale.primary, None, None, None, False, curve, never
+        found[name] = ReferenceComparison(
+            ranking.workload, name, reference, ranking.measures.primary, None, None, None, False, curve, never
         )
     return found
 
 
-def _versus(ranking: Ranking, pair: Pair, name: str, reference: str, curves: Curves | None) -> Versus:
+def _versus(ranking: Ranking, pair: Pair, name: str, reference: str, curves: Curves | None) -> ReferenceComparison:
     ahead = pair.difference.estimate
     if pair.first != name:
         interval = None if ahead.interval is None else (-ahead.high, -ahead.low)
         ahead = Estimate(-ahead.mean, interval, ahead.count)
-    return Versus(
+    return ReferenceComparison(
         ranking.workload,
         name,
         reference,
-        ranking.scale.primary,
+        ranking.measures.primary,
         ahead,
         pair.difference.p_value,
         pair.adjusted,

@@ -60,7 +60,7 @@ def by_search(results: Results, document: Document, workload: str, measure: Meas
     """
 
     def of_run(row: RunRow) -> float | None:
-        return measured(results, document.study, row, measure)
+        return run_value(results, document.study, row, measure)
 
     return _by_search(results, document, workload, measure, of_run, lambda worst: worst)
 
@@ -84,7 +84,9 @@ def example_samples(
     """
     study = document.study
     headline = workload_metrics(results.runs, workload)[0].name
-    completed = ended(results, workload, None, "confirmation").filter(pl.col("status") == "completed").to_dicts()
+    completed = (
+        select_ended_runs(results, workload, None, "confirmation").filter(pl.col("status") == "completed").to_dicts()
+    )
     known = [_examples_of(results, study, row) for row in completed]
     counts = {len(own) for own in known if own is not None}
     if measure.name != f"test_{headline}" or len(counts) != 1 or any(own is None for own in known):
@@ -145,7 +147,7 @@ def _by_repetition(
 ) -> dict[int, dict[int, T | None]]:
     """Returns the results of a contender's confirmations, by repetition and seed; None for a run that diverged."""
     found: dict[int, dict[int, T | None]] = {}
-    for row in ended(results, workload, contender, "confirmation").to_dicts():
+    for row in select_ended_runs(results, workload, contender, "confirmation").to_dicts():
         value = of_run(row)
         if value is not None or row["status"] != "completed":
             found.setdefault(row["repetition"], {})[row["seed"]] = value
@@ -171,8 +173,8 @@ def worst_result(results: Results, study: Study, workload: str, measure: Measure
     Returns:
       The result; None if neither is known.
     """
-    rows = ended(results, workload, None, "confirmation").filter(pl.col("status") == "completed").to_dicts()
-    known = [measured(results, study, row, measure) for row in rows]
+    rows = select_ended_runs(results, workload, None, "confirmation").filter(pl.col("status") == "completed").to_dicts()
+    known = [run_value(results, study, row, measure) for row in rows]
     candidates = [value for value in (*known, measure.metric.untrained) if value is not None]
     return min(candidates, default=None) if measure.higher_is_better else max(candidates, default=None)
 
@@ -205,7 +207,7 @@ def deviation_floor(
     return least_deviation(values, shares=shares) if values else 0.0
 
 
-def measured(results: Results, study: Study, row: RunRow, measure: Measure) -> float | None:
+def run_value(results: Results, study: Study, row: RunRow, measure: Measure) -> float | None:
     """Returns a measure of a run; None if it diverged, or the measure is not known."""
     if measure.of_curves is not None:
         return measure.of_curves(epoch_curves(results.lines(row["path"]))) if row["status"] == "completed" else None
@@ -255,7 +257,7 @@ def epoch_curves(lines: pl.DataFrame) -> dict[str, list[float | None]]:
     return found
 
 
-def steps_of(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -> int | None:
+def run_steps_to_target(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -> int | None:
     """Returns the step at which a run reached a target, from its lines; None if it did not.
 
     Args:
@@ -274,7 +276,7 @@ def steps_of(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -
     )
 
 
-def ended(results: Results, workload: str, contender: str | None, phase: Phase) -> pl.DataFrame:
+def select_ended_runs(results: Results, workload: str, contender: str | None, phase: Phase) -> pl.DataFrame:
     """Returns the runs in a phase that have ended or were stopped, of one contender or, for None, of all.
 
     For confirmations, only those of winners are returned.

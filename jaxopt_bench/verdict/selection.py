@@ -13,14 +13,14 @@ from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.results import Results, metrics_of
 from jaxopt_bench.statistics import complete_mean
 from jaxopt_bench.study import STEPS, Point, Study
-from jaxopt_bench.verdict.samples import result_at, seeds_by_trial, steps_of
+from jaxopt_bench.verdict.samples import result_at, run_steps_to_target, seeds_by_trial
 
 EDGE = 0.1
 """The fraction of a range, at either end, that counts as its edge."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
+class TrialScore:
     """The score of a trial.
 
     Attributes:
@@ -34,7 +34,7 @@ class Score:
     loss: float | None
 
 
-def judged_by(study: Study, workload: str, metrics: tuple[Metric, ...]) -> Measure:
+def judging_measure(study: Study, workload: str, metrics: tuple[Metric, ...]) -> Measure:
     """Returns the measure that judges a workload's trials.
 
     Args:
@@ -53,7 +53,7 @@ def judged_by(study: Study, workload: str, metrics: tuple[Metric, ...]) -> Measu
     return known[study.select]
 
 
-def trial_scores(study: Study, results: Results, epoch: int | None = None) -> list[Score]:
+def trial_scores(study: Study, results: Results, epoch: int | None = None) -> list[TrialScore]:
     """Returns the scores of a unit's trials, or of its finalists, by their indices.
 
     Args:
@@ -71,30 +71,30 @@ def trial_scores(study: Study, results: Results, epoch: int | None = None) -> li
         if study.select == STEPS:
             target = study.target(workload)
             assert target is not None, "a study that selects by steps has targets"
-            value = complete_mean([steps_of(results.lines(row["path"]), target, metrics) for row in rows])
+            value = complete_mean([run_steps_to_target(results.lines(row["path"]), target, metrics) for row in rows])
         else:
             value = complete_mean([result_at(study, results, row, study.select, epoch) for row in rows])
-        scores.append(Score(rows[0]["trial"], value if losses is not None else None, losses))
+        scores.append(TrialScore(rows[0]["trial"], value if losses is not None else None, losses))
     return scores
 
 
-def ranked(scores: Sequence[Score], *, higher: bool) -> list[Score]:
+def rank_trials(scores: Sequence[TrialScore], *, higher: bool) -> list[TrialScore]:
     """Returns the trials that did not diverge, the best first; if trials are equal, the earlier one comes first.
 
     Args:
       scores: the scores of the trials.
-      higher: whether higher values are better; see `judged_by`.
+      higher: whether higher values are better; see `judging_measure`.
     """
     sign = -1 if higher else 1
 
-    def rank(score: Score) -> tuple[float, float]:
+    def rank(score: TrialScore) -> tuple[float, float]:
         value = math.inf if score.value is None else sign * score.value
         return value, math.inf if score.loss is None else score.loss
 
     return sorted((score for score in scores if score.loss is not None), key=rank)
 
 
-def edges(space: Space, values: Point) -> list[str]:
+def find_edges(space: Space, values: Point) -> list[str]:
     """Returns the fields whose values lie at an edge of their range, each with the edge: "optimizer.b1 (low)".
 
     Args:

@@ -14,7 +14,7 @@ from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import Sensitivity, complete_mean, expected_best, sensitivity, spearman
 from jaxopt_bench.study import HALVING, Selection, Study
 from jaxopt_bench.verdict.samples import RunRow, final_or_best, result_at, seeds_by_trial
-from jaxopt_bench.verdict.scale import Scale
+from jaxopt_bench.verdict.workload_measures import WorkloadMeasures
 
 LEARNING_RATE = "optimizer.learning_rate"
 ZERO_MAY_DO = "optimizer.weight_decay (low)"
@@ -30,11 +30,12 @@ class Trials:
     Attributes:
       count: the number of trials.
       diverged: the number of diverged trials.
-      expected_best: the expected result of the best of 1, 2, … trials, in `Scale.judged`. It is empty if a part of the
-        trials is not a search of the same kind: for a grid, and if the search space has extensions. It is also empty
-        for halving, which has final results of the best trials only, and if no result is known.
-      good_learning_rates: the learning rates of trials that are nearly as good as the best one, see `Scale.tolerance`;
-        None if they are not known, as with halving: a stopped trial might have become as good.
+      expected_best: the expected result of the best of 1, 2, … trials, in `WorkloadMeasures.judged`. It is empty if a
+        part of the trials is not a search of the same kind: for a grid, and if the search space has extensions. It is
+        also empty for halving, which has final results of the best trials only, and if no result is known.
+      good_learning_rates: the learning rates of trials that are nearly as good as the best one, see
+        `WorkloadMeasures.tolerance`; None if they are not known, as with halving: a stopped trial might have become as
+        good.
     """
 
     count: int
@@ -43,24 +44,24 @@ class Trials:
     good_learning_rates: Sensitivity | None
 
 
-def trials_of(study: Study, workload: str, rows: pl.DataFrame, scale: Scale) -> Trials:
+def trials_of(study: Study, workload: str, rows: pl.DataFrame, measures: WorkloadMeasures) -> Trials:
     """Returns the results of a contender's trials; the result of a trial is the mean over its seeds."""
     trials = seeds_by_trial(rows)
 
     def means(measure: str) -> list[float | None]:
         return [complete_mean([final_or_best(study, seed, measure) for seed in seeds]) for seeds in trials]
 
-    values = means(scale.judged.name)
+    values = means(measures.judged.name)
     good = None
-    if LEARNING_RATE in rows.columns and scale.tolerance is not None and study.search != HALVING:
-        reached = means(scale.headline.name)
+    if LEARNING_RATE in rows.columns and measures.tolerance is not None and study.search != HALVING:
+        reached = means(measures.headline.name)
         rates = [seeds[0][LEARNING_RATE] for seeds in trials]
         if min(rates) > 0:
-            good = sensitivity(rates, reached, scale.tolerance, higher=scale.headline.higher_is_better)
+            good = sensitivity(rates, reached, measures.tolerance, higher=measures.headline.higher_is_better)
     parts_differ = study.search in ("grid", HALVING) or bool(study.contender(rows["contender"][0]).extensions)
-    curve = [] if parts_differ else _expected_best(values, scale.judged)
+    curve = [] if parts_differ else _expected_best(values, measures.judged)
     budget = study.trials_on(study.workload(workload))
-    diverged = [seeds for seeds in trials if any(_diverged(study, seed, scale.judged) for seed in seeds)]
+    diverged = [seeds for seeds in trials if any(_diverged(study, seed, measures.judged) for seed in seeds)]
     return Trials(len(trials), len(diverged), tuple(curve[:budget]), good)
 
 

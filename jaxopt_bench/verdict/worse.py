@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import holm
 from jaxopt_bench.study import Document
-from jaxopt_bench.verdict.across import CONFIDENCE, Across
-from jaxopt_bench.verdict.reference import Versus, versus_reference
-from jaxopt_bench.verdict.verdicts import Verdict
+from jaxopt_bench.verdict.reference import ReferenceComparison, compare_with_reference
+from jaxopt_bench.verdict.suite import CONFIDENCE, SuiteVerdict
+from jaxopt_bench.verdict.verdict import Verdict
 
 SUITE = "all workloads"
 """The name in a finding that is about all workloads."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Worse:
+class WorseContender:
     """A contender that is significantly worse than the reference.
 
     Attributes:
@@ -33,9 +33,14 @@ class Worse:
     words: str
 
 
-def worse_than(
-    results: Results, document: Document, found: Verdict, suite: Across | None, reference: str, judged: Sequence[str]
-) -> list[Worse]:
+def find_worse_contenders(
+    results: Results,
+    document: Document,
+    found: Verdict,
+    suite: SuiteVerdict | None,
+    reference: str,
+    judged: Sequence[str],
+) -> list[WorseContender]:
     """Returns the workloads on which contenders are significantly worse than a reference.
 
     The questions are: is a contender worse on a workload, for each contender and workload (Welch's t test, which covers
@@ -56,18 +61,18 @@ def worse_than(
       reference: the name of a contender.
       judged: the names of the contenders to check.
     """
-    known = {r.workload: versus_reference(results, document, r, reference) for r in found.rankings}
+    known = {r.workload: compare_with_reference(results, document, r, reference) for r in found.rankings}
     asked = [own[name] for own in known.values() for name in judged if name in own]
     pairs = [] if suite is None else [suite.pair(n, reference) for n in judged if {n, reference} <= suite.runs.keys()]
     adjusted = holm([*(each.p_value for each in asked), *(pair.p_value for pair in pairs)])
     least = 1 - CONFIDENCE
     worse = [
-        Worse(each.contender, each.workload, p, _by(each))
+        WorseContender(each.contender, each.workload, p, _by(each))
         for each, p in zip(asked, adjusted[: len(asked)], strict=True)
         if _cannot_train(each) or (each.significant and each.lead is not None and each.lead.mean < 0 and _is(p, least))
     ]
     return worse + [
-        Worse(pair.second, SUITE, p, f"worse on {pair.better_on} of {len(suite.workloads)} workloads")
+        WorseContender(pair.second, SUITE, p, f"worse on {pair.better_on} of {len(suite.workloads)} workloads")
         for pair, p in zip(pairs, adjusted[len(asked) :], strict=True)
         if suite is not None and pair.first == reference and 2 * pair.better_on > len(suite.workloads) and _is(p, least)
     ]
@@ -77,11 +82,11 @@ def _is(p_value: float | None, least: float) -> bool:
     return p_value is not None and p_value <= least
 
 
-def _cannot_train(versus: Versus) -> bool:
+def _cannot_train(versus: ReferenceComparison) -> bool:
     return versus.lead is None
 
 
-def _by(versus: Versus) -> str:
+def _by(versus: ReferenceComparison) -> str:
     if versus.lead is None:
         return "all trials diverged"
     return f"{versus.measure.words} worse by {versus.measure.amount(-versus.lead.mean)}"

@@ -158,4 +158,4 @@ def test_results_are_read_without_loading_the_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(Line, "load", lambda *_: pytest.fail("reading loads no problem"))
     results = load(tmp_path / "study")
     (document,) = results.documents
-    assert verdict(results, document).rankings[0].scale.primary.name == "test_relative_error"
+    assert verdict(results, document).rankings[0].measures.primary.name == "test_relative_error"

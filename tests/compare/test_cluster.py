@@ -26,9 +26,9 @@ from jaxopt_bench.compare.worker import Shared, Task, perform_patiently, work
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Axis, Cosine, Space, load
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.runs import Interrupted, LockedError, locked
+from jaxopt_bench.runs import Interrupted, LockedError, lock_directory
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from jaxopt_bench.study import Contender, Study, read_document, trials, units
+from jaxopt_bench.study import Contender, Study, plan_trials, read_document, units
 from jaxopt_bench.training.code_path import LAYERS
 from tests.tasks import changed
 
@@ -244,7 +244,7 @@ def test_a_study_resumes_from_checkpoints_after_a_stop_and_after_a_killed_worker
         compare(part, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=Cluster(nodes.address))
     assert stop.value.signal == signal.SIGTERM
     (home,) = tmp_path.glob("trials/*/population-*")
-    with locked(home):  # no process trains it any more
+    with lock_directory(home):  # no process trains it any more
         first = cut_of(home)
     for run in first.lines:
         summary = load_run(run).summary
@@ -286,7 +286,8 @@ def test_a_user_error_on_a_worker_is_raised_in_the_driver(study, tmp_path):
     (unit, *_) = units(study)
     problem = Classification(dataset="cifar10")
     wrong = [
-        dataclasses.replace(run, experiment=changed(run.experiment, problem=problem)) for run in trials(study, unit)
+        dataclasses.replace(run, experiment=changed(run.experiment, problem=problem))
+        for run in plan_trials(study, unit)
     ]
     with pytest.raises(UserError, match="cifar10 is not in") as raised:
         Cluster().run([Job("trial", unit, tuple(wrong))], JobOptions(tmp_path, tmp_path), Told(), lambda *_: [])
@@ -310,12 +311,12 @@ def test_the_error_for_a_missing_cluster_names_its_address(address, study, tmp_p
 
 def test_a_worker_waits_for_runs_that_another_process_has_locked(tiny, tmp_path, monkeypatch):
     def train(*_: Any, **__: Any) -> None:
-        with locked(tmp_path):
+        with lock_directory(tmp_path):
             return
 
     monkeypatch.setattr(worker, "perform", train)
     with contextlib.ExitStack() as held:
-        held.enter_context(locked(tmp_path))
+        held.enter_context(lock_directory(tmp_path))
         monkeypatch.setattr(worker, "PATIENCE", 0.0)
         with pytest.raises(LockedError, match="is in use by"):
             perform_patiently("trial", [tiny], JobOptions(tmp_path))
@@ -326,7 +327,7 @@ def test_a_worker_waits_for_runs_that_another_process_has_locked(tiny, tmp_path,
 
 def test_a_worker_with_another_version_or_without_the_folder_refuses_its_task(study, tmp_path, monkeypatch):
     (unit, *_) = units(study)
-    task = Task.of(Job("trial", unit, tuple(trials(study, unit))))
+    task = Task.of(Job("trial", unit, tuple(plan_trials(study, unit))))
     assert len(task.load()) == 2
     other = dataclasses.replace(task, digests=(task.digests[0], "0" * 12))
     with pytest.raises(UserError, match="not the version with which the study began"):

@@ -19,7 +19,7 @@ from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Axis, Space
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import load
-from jaxopt_bench.study import Document, Selection, Study, Target, finalists, points, trials, units
+from jaxopt_bench.study import Document, Selection, Study, Target, plan_finalists, plan_trials, points, units
 from tests.compare.conftest import contender, records
 
 
@@ -234,9 +234,9 @@ def test_more_seeds_supersede_no_run_and_more_trials_select_finalists_again(smal
     folder = StudyFolder(tmp_path)
     study = dataclasses.replace(small, contenders=small.contenders[:1])
     (unit,) = units(folder.begin(study))
-    among = tuple(run.experiment.digest for run in trials(study, unit))
+    among = tuple(run.experiment.digest for run in plan_trials(study, unit))
     chosen = Selection(*unit.key, 2, 0.5, points(study, unit)[2], (), 0, among, {2: 0.5, 0: 0.6})
-    folder.record(finalists=finalists(study, unit, [2, 0]), among=trials(study, unit))
+    folder.record(finalists=plan_finalists(study, unit, [2, 0]), among=plan_trials(study, unit))
     folder.record(selections=[chosen])
     assert [run.phase for run in folder.document.runs] == ["trial"] * 3 + ["finalist"] * 2 + ["confirmation"] * 2
     folder.begin(dataclasses.replace(study, seeds=3))
@@ -246,9 +246,9 @@ def test_more_seeds_supersede_no_run_and_more_trials_select_finalists_again(smal
     assert folder.document.finalists(unit.key) == folder.document.selections == ()
     assert [run.phase for run in folder.document.runs] == ["trial"] * 5 + ["superseded"] * 5
     # A process that has not read the larger study yet records its finalists.
-    folder.record(finalists=finalists(study, unit, [2, 0]), among=trials(study, unit))
+    folder.record(finalists=plan_finalists(study, unit, [2, 0]), among=plan_trials(study, unit))
     assert folder.document.finalists(unit.key) == ()
-    folder.record(finalists=finalists(larger, unit, [4, 2]), among=trials(larger, unit))
+    folder.record(finalists=plan_finalists(larger, unit, [4, 2]), among=plan_trials(larger, unit))
     runs = folder.document.runs
     assert [(run.phase, run.trial) for run in runs if run.phase == "finalist"] == [("finalist", 4), ("finalist", 2)]
     assert len({run.path for run in runs}) == len(runs) == 5 + 2 + 4

@@ -17,9 +17,9 @@ from jaxopt_bench.compare.jobs import Job
 from jaxopt_bench.compare.progress import StudyBars, StudyLines
 from jaxopt_bench.measures import measures
 from jaxopt_bench.optimizers import SGD
-from jaxopt_bench.runs import NoticingLive
-from jaxopt_bench.runs.signals import NOTICES, StopRequest, stopped_by_signals
-from jaxopt_bench.study import finalists, trials, units
+from jaxopt_bench.runs import LiveDisplay
+from jaxopt_bench.runs.signals import NOTICES, StopRequest, handle_stop_signals
+from jaxopt_bench.study import plan_finalists, plan_trials, units
 from tests.compare.conftest import contender
 from tests.results.directories import METRICS
 
@@ -74,10 +74,10 @@ def test_a_large_study_has_bars_only_for_its_running_jobs(small, tmp_path):
     at = StudyFolder(tmp_path / "study")
     at.begin(large)
     first, *_ = units(large)
-    planned = trials(large, first)
+    planned = plan_trials(large, first)
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     bars = StudyBars(console)
-    bars.start(large, at, [(unit, trials(large, unit)) for unit in units(large)], JUDGED)
+    bars.start(large, at, [(unit, plan_trials(large, unit)) for unit in units(large)], JUDGED)
     try:
         job = Job("trial", first, tuple(planned))
         reporter = bars.begin(job)
@@ -86,7 +86,7 @@ def test_a_large_study_has_bars_only_for_its_running_jobs(small, tmp_path):
         assert "compiling" in plain.file.getvalue()
         reporter.start("3 trials", step=0, steps=40, steps_per_epoch=10, metrics=METRICS)
         reporter.advance(step=20, examples_per_second=1.0, seconds_left=60.0)
-        reporter.diverged("one is gone")
+        reporter.report_divergence("one is gone")
         plain = Console(file=io.StringIO(), width=80)
         plain.print(bars._bars())
         label, own, whole = plain.file.getvalue().splitlines()
@@ -104,7 +104,7 @@ def test_the_time_left_covers_only_this_process_even_after_it_resumes_a_job(smal
     at = StudyFolder(tmp_path / "study")
     at.begin(tiny)
     first, _ = units(tiny)
-    planned = trials(tiny, first)
+    planned = plan_trials(tiny, first)
     progress = StudyLines(Console(file=io.StringIO()))
     progress.start(tiny, at, [(first, planned)], JUDGED)  # another process trains the second optimizer
     assert progress.seconds_left() is None
@@ -119,7 +119,7 @@ def test_the_time_left_covers_only_this_process_even_after_it_resumes_a_job(smal
     progress.end(job)
     epochs = 3 * (4 - begun)
     assert progress.seconds_left() == pytest.approx(4 * 4 * 240 / epochs, rel=0.01)
-    again = Job("finalist", first, tuple(finalists(tiny, first, [0, 1])))
+    again = Job("finalist", first, tuple(plan_finalists(tiny, first, [0, 1])))
     progress.begin(again)
     progress.begun[id(again)].began -= 2 * 4 * 240 / epochs  # as long for an epoch as before
     progress.end(again)
@@ -152,7 +152,7 @@ def test_the_time_left_of_a_search_by_halving_counts_the_rungs(small, tmp_path):
     at = StudyFolder(tmp_path / "study")
     at.begin(halving)
     first, _ = units(halving)
-    planned = trials(halving, first)
+    planned = plan_trials(halving, first)
     progress = StudyLines(Console(file=io.StringIO()))
     progress.start(halving, at, [(first, planned)], JUDGED)
     job = Job("trial", first, tuple(planned), until_epoch=1)
@@ -191,11 +191,11 @@ def test_bars_leave_no_thread_behind_if_drawing_them_fails(small, tmp_path, monk
 @pytest.mark.parametrize("live", [True, False])
 def test_a_stop_request_is_shown_in_the_display_or_printed_if_there_is_none(live, capfd):
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    display = NoticingLive(lambda: "a bar", console)
+    display = LiveDisplay(lambda: "a bar", console)
     request = StopRequest()
     # The tests may have been started with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with stopped_by_signals(request):
+    with handle_stop_signals(request):
         if live:
             display.start()
         try:

@@ -16,7 +16,7 @@ from jaxopt_bench.optimizers import Constant
 from jaxopt_bench.optimizers.schedules import warmup_of
 from jaxopt_bench.problems import load
 from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.study import planned_runs, protocol, read_document, units
+from jaxopt_bench.study import plan_all_runs, protocol, read_document, units
 
 SOURCE = """
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ def test_the_budget_counts_all_runs_of_the_study(file, runs):
     assert (made.trials, made.seeds) == (runs, runs)
     finalists, seeds = BUDGETS[runs]
     assert finalists * seeds in (0, runs)  # so that one program trains all runs
-    planned = sum(len(own) for unit in units(made) for own in planned_runs(made, unit).values())
+    planned = sum(len(own) for unit in units(made) for own in plan_all_runs(made, unit).values())
     assert planned == len(made.contenders) * (2 * runs + finalists * seeds)
 
 

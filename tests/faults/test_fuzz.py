@@ -72,7 +72,7 @@ def used(path):
     run = load_run(path)
     experiment = run.experiment
     assert Experiment.from_json(experiment.to_json()) == experiment
-    _ = run.measured, run.steps_per_epoch, run.best_step, run.checkpoints, experiment.digest
+    _ = run.problem_metrics, run.steps_per_epoch, run.best_step, run.checkpoints, experiment.digest
     print_result(run, Console(file=io.StringIO()))
     load(path)
     return run

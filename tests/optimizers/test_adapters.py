@@ -13,7 +13,7 @@ import optax
 import pytest
 from optax import contrib
 
-from jaxopt_bench.optimizers import OPTIMIZERS, Moment, Optimizer
+from jaxopt_bench.optimizers import OPTIMIZERS, Optimizer, StepContext
 from jaxopt_bench.optimizers.adapters import MatrixAxes, dadapt_adamw, matrices, prodigy
 from tests.optimizers.few import slow_but_a_few
 
@@ -122,7 +122,7 @@ def ours(optimizer: Optimizer, grads: list[Arrays], rates: np.ndarray) -> list[A
 
         @jax.jit
         def step(params: Any, state: Any, grad: Any, rate: Any) -> Any:
-            updates, state = optimizer.transform(hyperparameters, Moment(rate)).update(grad, state, params)
+            updates, state = optimizer.transform(hyperparameters, StepContext(rate)).update(grad, state, params)
             return optax.apply_updates(params, updates), state
 
         for grad, rate in zip(grads, rates, strict=True):
@@ -194,12 +194,12 @@ def test_zero_gradients_make_finite_updates(name):
     def trained(gradients: Any) -> Any:
         def step(carry: Any, grad: Any) -> Any:
             params, state = carry
-            transform = optimizer.transform(hyperparameters, Moment(key=key))
+            transform = optimizer.transform(hyperparameters, StepContext(key=key))
             updates, state = transform.update(grad, state, params, value=jnp.float32(2.0))
             params = optax.apply_updates(params, updates)
             return (params, state), (updates, optimizer.evaluation_parameters(state, params))
 
-        state = optimizer.transform(hyperparameters, Moment(key=key)).init(params)
+        state = optimizer.transform(hyperparameters, StepContext(key=key)).init(params)
         return jax.lax.scan(step, (params, state), gradients)[1]
 
     params, grads = tree(), tree((5,))

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 from jaxopt_bench import UserError, kernels
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, SOAP, Adam, AdamW, Constant, Moment, Optimizer, imported
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, SOAP, Adam, AdamW, Constant, Optimizer, StepContext, wrap_optimizer
 from jaxopt_bench.optimizers.cautious import cautious
 from jaxopt_bench.optimizers.fused import has_fused_form
 from jaxopt_bench.optimizers.optax_code import optax_code
@@ -46,7 +46,7 @@ def compiled(static: Optimizer) -> Any:
     """Returns a compiled function that returns the parameters before each step, and our updates."""
 
     def run(hyperparameters: Any, params: Any, gradients: Any) -> Any:
-        transform = static.transform(hyperparameters, Moment(key=KEY))
+        transform = static.transform(hyperparameters, StepContext(key=KEY))
 
         def step(carry: Any, gradient: Any) -> Any:
             params, state = carry
@@ -170,7 +170,7 @@ def branching(learning_rate: float = 1e-3, weight_decay: float = 0.01):
 @pytest.mark.slow
 def test_the_decay_of_a_users_function_is_not_masked(function: Any) -> None:
     """This also holds if the structure of its state depends on the decay. The reference is AdamW."""
-    rng, optimizer = np.random.default_rng(0), masked(imported(function)(weight_decay=0.1))
+    rng, optimizer = np.random.default_rng(0), masked(wrap_optimizer(function)(weight_decay=0.1))
     assert optimizer.decay_form == "decoupled"
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), random_tree(rng))
     gradients = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), random_tree(rng, (STEPS,)))
@@ -196,7 +196,9 @@ def test_the_mask_and_the_correction_also_apply_if_updates_are_fused(form: str, 
         numbers, params = optimizer.hyperparameters(), start
         state = optimizer.transform(numbers).init(params)
         for gradient in gradients:
-            made = update_parameters(optimizer, numbers, Moment(), gradient, state, params, jnp.float32(1), fused=fused)
+            made = update_parameters(
+                optimizer, numbers, StepContext(), gradient, state, params, jnp.float32(1), fused=fused
+            )
             params, state = made.params, made.opt_state
         ends.append(params)
     jax.tree.map(np.testing.assert_array_equal, ends[0], ends[1])

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Moment, Optimizer
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Optimizer, StepContext
 from tests.optimizers import problems
 from tests.optimizers.few import slow_but_a_few
 
@@ -73,9 +73,11 @@ def train(optimizer: Optimizer) -> Any:
     """
     schedule = SCHEDULES[optimizer.schedule.name]
 
-    def moment(step: Any) -> Moment:
+    def context(step: Any) -> StepContext:
         progress = step / STEPS
-        return Moment(schedule.multiplier(schedule.hyperparameters(), progress, 1), progress, False, jax.random.key(0))
+        return StepContext(
+            schedule.multiplier(schedule.hyperparameters(), progress, 1), progress, False, jax.random.key(0)
+        )
 
     def run(learning_rate: Any, problem: Any, start: Any) -> Any:
         hyperparameters = {**optimizer.hyperparameters(), "learning_rate": learning_rate}
@@ -84,13 +86,13 @@ def train(optimizer: Optimizer) -> Any:
             params, state = carry
             loss = lambda p: problems.loss(problem, p["kernel"])  # noqa: E731
             value, grads = jax.value_and_grad(loss)(params)
-            transform = optimizer.transform(hyperparameters, moment(count))
+            transform = optimizer.transform(hyperparameters, context(count))
             searched = {"grad": grads, "value_fn": loss} if optimizer.line_search else {}
             updates, state = transform.update(grads, state, params, value=value, **searched)
             return (optax.apply_updates(params, updates), state), None
 
         params = {"kernel": start}
-        state = optimizer.transform(hyperparameters, moment(jnp.float32(0))).init(params)
+        state = optimizer.transform(hyperparameters, context(jnp.float32(0))).init(params)
         (params, state), _ = jax.lax.scan(step, (params, state), jnp.arange(STEPS, dtype=jnp.float32))
         return problems.loss(problem, optimizer.evaluation_parameters(state, params)["kernel"])
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_bench.optimizers import Adam, AMSGrad, Moment, Nadam, Optimizer, Padam
+from jaxopt_bench.optimizers import Adam, AMSGrad, Nadam, Optimizer, Padam, StepContext
 
 C = 3.0  # the theorem requires C > 2
 SETTING = {"learning_rate": 0.3, "b1": 0.0, "b2": 1 / (1 + C**2), "eps": 0.0}  # rate < sqrt(1 - b2), eq. 7
@@ -20,7 +20,7 @@ def final_point(optimizer: Optimizer, steps: int = 3000) -> float:
     def step(carry, t):
         x, state = carry
         gradient = jnp.where(t % 3 == 1, C, -1.0)
-        update, state = optimizer.transform(hyperparameters, Moment(1 / jnp.sqrt(t))).update(gradient, state, x)
+        update, state = optimizer.transform(hyperparameters, StepContext(1 / jnp.sqrt(t))).update(gradient, state, x)
         return (jnp.clip(x + update, -1, 1), state), None
 
     start = jnp.float32(0.0)

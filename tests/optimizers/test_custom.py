@@ -17,8 +17,8 @@ import pytest
 from jaxopt_bench import Experiment, Workload, user_code
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, imported, load, load_again
-from jaxopt_bench.optimizers import imported as make
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, StepContext, load, load_again, wrap_optimizer
+from jaxopt_bench.optimizers import wrap_optimizer as make
 from jaxopt_bench.optimizers.custom import USERS
 from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.problems import Classification
@@ -83,10 +83,10 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def updates(optimizer, multiplier=1.0, grad=2.0):
     """Returns the updates of three steps with the same gradient."""
-    moment, params, made = Moment(multiplier, key=jax.random.key(0)), {"w": jnp.ones(3)}, []
-    state = optimizer.transform(optimizer.hyperparameters(), moment).init(params)
+    context, params, made = StepContext(multiplier, key=jax.random.key(0)), {"w": jnp.ones(3)}, []
+    state = optimizer.transform(optimizer.hyperparameters(), context).init(params)
     for _ in range(3):
-        transform = optimizer.transform(optimizer.hyperparameters(), moment)
+        transform = optimizer.transform(optimizer.hyperparameters(), context)
         update, state = transform.update({"w": jnp.full(3, grad)}, state, params, value=1.0)
         made.append(np.asarray(update["w"]))
     return np.stack(made)
@@ -156,7 +156,7 @@ def test_a_function_for_certain_parameters_is_examined_on_these_parameters(file)
 def test_a_function_with_random_numbers_gets_the_key_of_the_run_as_integers(file):
     optimizer = load(f"{file}:random")()
     states = [
-        optimizer.transform(optimizer.hyperparameters(), Moment(key=jax.random.key(seed))).init({"w": jnp.ones(3)})
+        optimizer.transform(optimizer.hyperparameters(), StepContext(key=jax.random.key(seed))).init({"w": jnp.ones(3)})
         for seed in (0, 1)
     ]
     keys = [optax.tree.get(state, "rng_key") for state in states]
@@ -237,7 +237,7 @@ def test_functions_that_a_file_does_not_identify_are_refused():
 
     for odd in (local, functools.partial(optax.sgd, momentum=0.9), lambda: optax.sgd(0.1)):
         with pytest.raises(UserError, match=r"is not a function at the top level of a file\. Expected such a function"):
-            imported(odd)
+            wrap_optimizer(odd)
 
 
 def test_a_partial_in_a_file_is_identified_by_that_file(file):
@@ -317,7 +317,7 @@ def test_a_function_of_the_main_program_is_loaded_again_from_its_file(file, else
     exec(compile(SOURCE, file, "exec"), vars(module))
     with pytest.MonkeyPatch.context() as there:
         there.setitem(sys.modules, "__main__", module)
-        first = imported(vars(module)["no_rate"])
+        first = wrap_optimizer(vars(module)["no_rate"])
     elsewhere()
     assert first.reference == "__main__:no_rate"
     assert load_again(first.reference, first.code_file, first.code).reference == first.reference

@@ -15,7 +15,7 @@ from optax import contrib
 
 from jaxopt_bench.config import float_fields
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import OPTIMIZERS, Moment, Optimizer, equivalence, imported
+from jaxopt_bench.optimizers import OPTIMIZERS, Optimizer, StepContext, equivalence, wrap_optimizer
 from jaxopt_bench.optimizers.factories import FactoryOptimizer, Form
 
 SCHEDULE = (0.1, 0.4, 1.0, 0.7, 0.3, 0.0)
@@ -40,13 +40,13 @@ def as_trained(optimizer: Optimizer) -> Any:
 
     @jax.jit
     def step(hyperparameters: Any, count: Any, grads: Any, state: Any, now: Any) -> Any:
-        moment = Moment(multiplier=at(count), multiplier_at=at, key=jax.random.key(0))
-        transform = optimizer.transform(hyperparameters, moment)
+        context = StepContext(multiplier=at(count), multiplier_at=at, key=jax.random.key(0))
+        transform = optimizer.transform(hyperparameters, context)
         updates, state = transform.update(grads, state, now, value=jnp.float32(1))
         return state, optax.apply_updates(now, updates)
 
     now, hyperparameters = params(), optimizer.hyperparameters()
-    first = Moment(multiplier=SCHEDULE[0], multiplier_at=at, key=jax.random.key(0))
+    first = StepContext(multiplier=SCHEDULE[0], multiplier_at=at, key=jax.random.key(0))
     state = jax.jit(lambda h, p: optimizer.transform(h, first).init(p))(hyperparameters, now)
     for count in range(len(SCHEDULE)):
         before = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
@@ -220,13 +220,13 @@ ONE, EACH = False, True
     ],
 )
 def test_a_function_has_the_same_effect_in_training_as_by_itself(factory, plain, how, expected):
-    optimizer = imported(factory)()
+    optimizer = wrap_optimizer(factory)()
     assert (bool(optimizer.form.plain), optimizer.form.schedule) == (plain, how), optimizer.in_words
     assert_near(as_trained(optimizer), expected())
 
 
 def test_an_integer_that_counts_steps_stays_an_integer_and_the_rest_are_arrays():
-    optimizer = imported(steps_of_newton)(ns_steps=4)
+    optimizer = wrap_optimizer(steps_of_newton)(ns_steps=4)
     assert optimizer.form.plain == ("ns_steps",)
     assert set(optimizer.hyperparameters()) == {"learning_rate", "weight_decay"}
     assert "each value of ns_steps is a program of its own (" in optimizer.in_words
@@ -236,13 +236,13 @@ def test_an_integer_that_counts_steps_stays_an_integer_and_the_rest_are_arrays()
 def test_accumulated_steps_read_the_schedule_at_the_last_of_them():
     """The optimizers of the table do the same, as they get the multiplier of the current step."""
     ours = dataclasses.replace(OPTIMIZERS["adamw"], learning_rate=0.1, weight_decay=0.1, accumulate=2)
-    theirs = imported(injected)(accumulate=2)
+    theirs = wrap_optimizer(injected)(accumulate=2)
     assert theirs.form.schedule == "callable"
     assert_near(as_trained(theirs), as_trained(ours))
 
 
 def test_a_function_that_accepts_only_a_schedule_gets_one():
-    optimizer = imported(only_a_schedule)(learning_rate=0.1)
+    optimizer = wrap_optimizer(only_a_schedule)(learning_rate=0.1)
     assert optimizer.form.schedule == "callable"
     assert_near(as_trained(optimizer), by_itself(optax.adam(schedule(0.1))))
 
@@ -260,7 +260,7 @@ def every_other_injected(learning_rate: float = 0.1):
 )
 def test_a_function_that_accumulates_reads_the_schedule_at_the_current_step(factory, how, momentum):
     """With an optax schedule, its learning rate would fall at half the speed, since it counts every second step."""
-    optimizer = imported(factory)()
+    optimizer = wrap_optimizer(factory)()
     assert optimizer.form.schedule == how
     now, trace = jax.tree.map(np.asarray, params()), jax.tree.map(lambda leaf: np.zeros(leaf.shape), params())
     for step in range(1, len(SCHEDULE), 2):
@@ -281,7 +281,7 @@ def every_eighth(learning_rate: float = 0.1, wd: float = 0.0):
 
 @pytest.mark.parametrize(("factory", "reason"), [(seeded, "differs by"), (every_eighth, "updates are zero")])
 def test_a_branch_is_found_even_if_it_does_not_affect_the_first_updates(factory, reason):
-    optimizer = imported(factory)()
+    optimizer = wrap_optimizer(factory)()
     assert "weight_decay" in optimizer.form.plain
     assert reason in optimizer.form.reason
 
@@ -296,7 +296,7 @@ def distance(learning_rate: float = 0.1):
 
 
 def test_a_function_is_examined_with_parameters_that_move():
-    assert imported(distance)().form.schedule == "argument"
+    assert wrap_optimizer(distance)().form.schedule == "argument"
 
 
 class PlainRule:
@@ -310,10 +310,10 @@ class PlainRule:
     def numbers(self) -> dict[str, Any]:
         return {name: getattr(self.optimizer, name) for name in self.own_numbers}
 
-    def rule_in_form(self, numbers: Any, moment: Moment, form: Form) -> optax.GradientTransformation:
+    def rule_in_form(self, numbers: Any, context: StepContext, form: Form) -> optax.GradientTransformation:
         if form.schedule == "callable":
             raise TypeError("takes no schedule")
-        return self.optimizer.rule(numbers, moment)
+        return self.optimizer.rule(numbers, context)
 
 
 EXCEPTIONS = {
@@ -448,7 +448,7 @@ def misspelt(learning_rate: float = 0.1):
 )
 def test_a_function_that_cannot_be_used_is_refused_with_the_reason(factory, message):
     with pytest.raises(UserError, match=message):
-        imported(factory)().hyperparameters()
+        wrap_optimizer(factory)().hyperparameters()
 
 
 def two_rates(lr: float = 0.1, adam_lr: float = 1e-3) -> optax.GradientTransformation:
@@ -463,13 +463,13 @@ def limited(lr: float = 0.1, min_lr: float = 1e-3, final_learning_rate: float = 
 
 
 def test_every_learning_rate_that_the_schedule_multiplies_is_named():
-    assert "multiplies its arguments lr and adam_lr" in imported(two_rates)().in_words
-    assert "multiplies its argument lr" in imported(limited)().in_words
+    assert "multiplies its arguments lr and adam_lr" in wrap_optimizer(two_rates)().in_words
+    assert "multiplies its argument lr" in wrap_optimizer(limited)().in_words
 
 
 def test_a_function_can_be_examined_while_another_is_traced():
     def step(hyperparameters: Any) -> Any:
-        optimizer = imported(torch_style)()
+        optimizer = wrap_optimizer(torch_style)()
         type(optimizer).forms.clear()
         found.append(optimizer.form)
         return hyperparameters
@@ -481,7 +481,7 @@ def test_a_function_can_be_examined_while_another_is_traced():
 
 def test_the_form_that_was_found_is_kept_on_disk(monkeypatch, tmp_path):
     monkeypatch.setenv("JAXOPT_BENCH_CACHE_DIR", str(tmp_path))
-    optimizer = imported(torch_style)()
+    optimizer = wrap_optimizer(torch_style)()
     monkeypatch.setitem(type(optimizer).__dict__["forms"], None, None)  # this class has its own dictionary
     type(optimizer).forms.clear()
     found = optimizer.form
@@ -502,7 +502,7 @@ def partly_free(lr: float = 0.1):
 
 def test_the_average_of_schedule_free_is_evaluated_for_its_own_arrays_only():
     """The kernel in a partition is compared with Schedule-Free that trains only this kernel."""
-    optimizer = imported(partly_free)()
+    optimizer = wrap_optimizer(partly_free)()
     optimizer.examine(params())
     assert optimizer.averages
     transform = optimizer.transform(optimizer.hyperparameters())

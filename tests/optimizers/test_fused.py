@@ -19,7 +19,7 @@ import optax
 import pytest
 
 from jaxopt_bench import UserError, kernels
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, AMSGrad, Moment, Optimizer, imported
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, AMSGrad, Optimizer, StepContext, wrap_optimizer
 from jaxopt_bench.optimizers.fused import Update, fused_update, has_fused_form
 from tests.optimizers import references
 from tests.optimizers.test_updates import FORMS, SHAPES, STEPS, random_gradients, settings
@@ -43,7 +43,7 @@ def compiled(static: Optimizer) -> Any:
         def step(carry: Any, inputs: Any) -> Any:
             params, state = carry
             gradient, multiplier = inputs
-            made = fused_update(static, hyperparameters, Moment(multiplier), gradient, state, params)
+            made = fused_update(static, hyperparameters, StepContext(multiplier), gradient, state, params)
             return (made.params, made.opt_state), (params, made.params)
 
         start = static.transform(hyperparameters).init(params)
@@ -111,7 +111,9 @@ def drawn(seed: int, scale: float = 1.0, sizes: tuple[int, ...] = (70, 1, 300_00
 
 def update(optimizer: Optimizer, gradient: Any, state: Any, params: Any, loss: float | None = 1.0) -> Update:
     given = None if loss is None else jnp.float32(loss)
-    return fused_update(optimizer, optimizer.hyperparameters(), Moment(0.5, key=KEY), gradient, state, params, given)
+    return fused_update(
+        optimizer, optimizer.hyperparameters(), StepContext(0.5, key=KEY), gradient, state, params, given
+    )
 
 
 @pytest.mark.parametrize("form", FUSED)
@@ -119,7 +121,7 @@ def update(optimizer: Optimizer, gradient: Any, state: Any, params: Any, loss: f
 def test_fused_updates_and_optax_can_continue_from_each_others_state(form: str, mask: Any) -> None:
     """Two steps of each, in either order, give the results of four steps of one of them, except for rounding."""
     optimizer = dataclasses.replace(FORMS[form][0], weight_decay=0.1, decay_mask=mask)
-    transform = optimizer.transform(optimizer.hyperparameters(), Moment(0.5, key=KEY))
+    transform = optimizer.transform(optimizer.hyperparameters(), StepContext(0.5, key=KEY))
 
     def by_optax(gradient: Any, state: Any, params: Any) -> tuple[Any, Any]:
         updates, state = transform.update(gradient, state, params)
@@ -226,7 +228,7 @@ np.savez({str(tmp_path)!r} + "/" + __import__("os").environ["NPROC"], *made.para
         Adam(swa_start=0.5),
         OPTIMIZERS["padam"],
         OPTIMIZERS["lion"],
-        imported(optax.adam)(learning_rate=1e-3),
+        wrap_optimizer(optax.adam)(learning_rate=1e-3),
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ import optax
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, SOAP, Adam, AdamW, Moment, Optimizer, imported
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, SOAP, Adam, AdamW, Optimizer, StepContext, wrap_optimizer
 from jaxopt_bench.optimizers.mars import FALLBACK, ReduceVarianceState, first_moment_decay, reduce_variance
 from jaxopt_bench.optimizers.wrappers import find_states
 from tests.optimizers import references
@@ -108,7 +108,7 @@ def test_a_correction_of_strength_0_changes_no_bit_if_gradients_are_small(name: 
     start, gradients = in_float32(random_tree(rng)), [in_float32(random_tree(rng)) for _ in range(3)]
     for own in (optimizer, corrected(optimizer, 0.0)):
         params = start
-        transform = own.transform(own.hyperparameters(), Moment(key=jax.random.key(0)))
+        transform = own.transform(own.hyperparameters(), StepContext(key=jax.random.key(0)))
         state = transform.init(params)
         for gradient in gradients:
             small = jax.tree.map(lambda leaf: leaf / 128, gradient)
@@ -146,7 +146,7 @@ def mine(lr: float = 0.1, beta1: float = 0.8):
 
 
 def test_a_users_function_is_corrected_with_its_own_decay() -> None:
-    rng, users, table = np.random.default_rng(0), corrected(imported(mine)()), corrected(SGD(momentum=0.8), 0.025)
+    rng, users, table = np.random.default_rng(0), corrected(wrap_optimizer(mine)()), corrected(SGD(momentum=0.8), 0.025)
     params, gradients = in_float32(random_tree(rng)), in_float32(random_tree(rng, (STEPS,)))
     (_, ours), (_, expected) = (compiled(own)(own.hyperparameters(), params, gradients) for own in (users, table))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, expected)
@@ -155,7 +155,7 @@ def test_a_users_function_is_corrected_with_its_own_decay() -> None:
 @pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
 def test_mars_has_no_state_if_off_and_all_strengths_share_one_program(name: str) -> None:
     optimizer, params = OPTIMIZERS[name], in_float32(random_tree(np.random.default_rng(0)))
-    key = Moment(key=jax.random.key(0))
+    key = StepContext(key=jax.random.key(0))
     state = jax.eval_shape(lambda: optimizer.transform(optimizer.hyperparameters(), key).init(params))
     assert not find_states(state, ReduceVarianceState)
     assert "mars_gamma" not in optimizer.hyperparameters()

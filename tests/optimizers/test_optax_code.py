@@ -14,7 +14,7 @@ from jaxopt_bench import Experiment, Workload
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Constant, Cosine, Linear, Optimizer, Schedule
 from jaxopt_bench.optimizers.optax_code import optax_code
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.training.state import moment
+from jaxopt_bench.training.state import make_step_context
 
 EPOCHS, STEPS = 3, 4
 
@@ -37,7 +37,7 @@ def ours(optimizer: Optimizer, schedule: Schedule) -> Any:
     )
     params, state = parameters(), None
     for step in range(EPOCHS * STEPS):
-        now = moment(experiment, STEPS, schedule.hyperparameters(), jnp.uint32(0), jnp.int32(step))
+        now = make_step_context(experiment, STEPS, schedule.hyperparameters(), jnp.uint32(0), jnp.int32(step))
         transform = optimizer.transform(optimizer.hyperparameters(), now)
         state = transform.init(params) if state is None else state
         updates, state = transform.update(gradient(params, step), state, params, value=jnp.float32(1))

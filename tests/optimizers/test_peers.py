@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, AMSGrad, Moment, Nadam, Optimizer, Padam
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, AMSGrad, Nadam, Optimizer, Padam, StepContext
 from tests.optimizers import references
 
 torch: Any = pytest.importorskip("torch")
@@ -87,7 +87,7 @@ START = np.linspace(-1, 1, SIZE)
 def ours(optimizer: Optimizer) -> np.ndarray:
     """Returns our updates of all steps."""
     with jax.enable_x64(True):
-        transform = optimizer.transform(optimizer.hyperparameters(jnp.float64), Moment())
+        transform = optimizer.transform(optimizer.hyperparameters(jnp.float64), StepContext())
 
         def step(carry: Any, grad: Any) -> Any:
             params, state = carry

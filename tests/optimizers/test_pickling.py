@@ -18,7 +18,7 @@ import pytest
 
 from jaxopt_bench import Experiment, Workload
 from jaxopt_bench.models import CNN
-from jaxopt_bench.optimizers import OPTIMIZERS, Optimizer, custom, imported, load
+from jaxopt_bench.optimizers import OPTIMIZERS, Optimizer, custom, load, wrap_optimizer
 from jaxopt_bench.problems import Classification
 
 SOURCE = """
@@ -55,7 +55,7 @@ def test_every_optimizer_of_the_table_is_the_same_after_pickling(name: str) -> N
 def test_an_optimizer_from_a_file_or_a_module_is_the_same_after_pickling_and_copying(file: pathlib.Path) -> None:
     for optimizer in (
         load(f"{file}:mine")(learning_rate=0.25),
-        imported(mine)(b1=0.5),
+        wrap_optimizer(mine)(b1=0.5),
         load("optax:lion")(learning_rate=0.1),
     ):
         before = experiment(optimizer)
@@ -99,7 +99,7 @@ def test_a_record_is_pickled_without_its_code(file: pathlib.Path, monkeypatch: p
     record = Experiment.from_json(json.loads(json.dumps(written)))
     file.unlink()
     after = pickle.loads(pickle.dumps(record))
-    assert isinstance(after.optimizer, custom.Recorded)
+    assert isinstance(after.optimizer, custom.RecordedOptimizer)
     assert after == record
     assert after.to_json() == written
 
@@ -110,7 +110,7 @@ def test_a_function_whose_name_now_refers_to_another_is_refused(file: pathlib.Pa
     exec(compile(SOURCE, file, "exec"), vars(module))
     with pytest.MonkeyPatch.context() as there:
         there.setitem(sys.modules, module.__name__, module)
-        optimizer = imported(vars(module)["mine"])()
+        optimizer = wrap_optimizer(vars(module)["mine"])()
         pickle.dumps(optimizer)
         there.setattr(module, "mine", optax.adam)
         with pytest.raises(pickle.PicklingError, match="pickled_optimizers:mine cannot be pickled: 'mine' is now anot"):

@@ -21,7 +21,7 @@ from jaxopt_bench import Experiment, Workload
 from jaxopt_bench.arguments import hint_of
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
-from jaxopt_bench.optimizers import imported, signatures
+from jaxopt_bench.optimizers import signatures, wrap_optimizer
 from jaxopt_bench.problems import Classification
 
 
@@ -31,7 +31,7 @@ def left_open(lr=optax.constant_schedule(0.1), wd=None, half=jnp.bfloat16(0.5)):
 
 
 def test_none_stays_none_and_a_schedule_is_not_a_default_learning_rate():
-    cls = imported(left_open)
+    cls = wrap_optimizer(left_open)
     with pytest.raises(TypeError, match="learning_rate"):
         cls()
     optimizer = cls(learning_rate=0.5)
@@ -80,7 +80,7 @@ seen: dict[str, Any] = {}
 
 
 def test_every_kind_of_default_is_a_field_and_is_passed_back_unchanged():
-    optimizer = imported(everything)()
+    optimizer = wrap_optimizer(everything)()
     optimizer.transform(optimizer.hyperparameters()).init({"w": jnp.ones(3)})
     fields = {f.name: getattr(optimizer, f.name) for f in dataclasses.fields(optimizer) if f.name in seen}
     assert fields == {
@@ -98,7 +98,7 @@ def test_every_kind_of_default_is_a_field_and_is_passed_back_unchanged():
 
 
 def test_json_restores_values_of_every_kind():
-    optimizer = imported(everything)(growth=math.inf, whole=0.5, mode="plain")
+    optimizer = wrap_optimizer(everything)(growth=math.inf, whole=0.5, mode="plain")
     experiment = Experiment(
         workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=optimizer
     )
@@ -117,7 +117,7 @@ def test_json_restores_values_of_every_kind():
 )
 def test_values_of_the_wrong_kind_are_refused(field, value, message):
     with pytest.raises(UserError, match=message):
-        imported(everything)(**{field: value})
+        wrap_optimizer(everything)(**{field: value})
 
 
 def usual(learning_rate: float = -1e-3, b1: float = 1.5, rho: float = 2.0):
@@ -127,7 +127,7 @@ def usual(learning_rate: float = -1e-3, b1: float = 1.5, rho: float = 2.0):
 def test_an_unusual_default_is_accepted_and_other_unusual_values_cause_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        optimizer = imported(usual)(b1=0.5)
+        optimizer = wrap_optimizer(usual)(b1=0.5)
     with pytest.warns(UserWarning, match=r"usual: rho is 3\.0\. It is usually >= 0 and < 1"):
         assert dataclasses.replace(optimizer, rho=3.0).rho == 3.0
 
@@ -156,7 +156,7 @@ def quoted(
 
 
 def test_quoted_annotations_named_tuples_and_flags_are_passed_back_unchanged():
-    optimizer = imported(quoted)()
+    optimizer = wrap_optimizer(quoted)()
     optimizer.transform(optimizer.hyperparameters()).init({"w": jnp.ones(3)})
     assert (optimizer.level, optimizer.order, optimizer.single) == ("LOW", 2, (0.9, 1e-8))
     assert type(optimizer.order) is int
@@ -189,7 +189,7 @@ def masked(learning_rate, mask):
 
 @pytest.mark.parametrize(("decay_mask", "bias"), [("all", -0.5), ("kernels", 1.0)])
 def test_a_mask_without_default_is_never_none(decay_mask, bias):
-    optimizer = imported(masked)(learning_rate=0.5, decay_mask=decay_mask)
+    optimizer = wrap_optimizer(masked)(learning_rate=0.5, decay_mask=decay_mask)
     transform, params = (
         optimizer.transform(optimizer.hyperparameters()),
         {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
@@ -245,6 +245,6 @@ def stepped(alpha=0.01, eta: float = 0.9):
 
 
 def test_an_ambiguous_name_is_the_learning_rate_only_if_updates_are_proportional_to_it():
-    assert imported(smoothed).arguments == {"alpha": "alpha", "eps": "eps"}
-    assert imported(stepped).arguments == {"alpha": "learning_rate", "eta": "eta"}
-    assert imported(stepped)().learning_rate == 0.01
+    assert wrap_optimizer(smoothed).arguments == {"alpha": "alpha", "eps": "eps"}
+    assert wrap_optimizer(stepped).arguments == {"alpha": "learning_rate", "eta": "eta"}
+    assert wrap_optimizer(stepped)().learning_rate == 0.01

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_bench.optimizers import OPTIMIZERS, SOAP, Moment, ScaleBySoapState, scale_by_soap
+from jaxopt_bench.optimizers import OPTIMIZERS, SOAP, ScaleBySoapState, StepContext, scale_by_soap
 from jaxopt_bench.optimizers.wrappers import find_state
 from tests.optimizers import references
 
@@ -35,7 +35,7 @@ def compiled(static: SOAP) -> Any:
     def run(hyperparameters: Any, params: Any, gradients: Any, multipliers: Any) -> Any:
         def step(carry: Any, inputs: Any) -> Any:
             (params, state), (gradient, multiplier) = carry, inputs
-            updates, state = static.transform(hyperparameters, Moment(multiplier)).update(gradient, state, params)
+            updates, state = static.transform(hyperparameters, StepContext(multiplier)).update(gradient, state, params)
             return (optax.apply_updates(params, updates), state), (params, updates)
 
         start = static.transform(hyperparameters).init(params)

@@ -178,5 +178,5 @@ def test_a_stated_space_replaces_the_default_space(file, monkeypatch):
 
 def test_a_recorded_optimizer_has_a_search_space(file):
     record = OPTIMIZERS.from_json({"name": "gone.py:gone", "code": "0" * 12, "learning_rate": 0.5, "b1": 0.9})
-    assert isinstance(record, custom.Recorded)
+    assert isinstance(record, custom.RecordedOptimizer)
     assert list(record.search_space()) == ["learning_rate", "weight_decay"]

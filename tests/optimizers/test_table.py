@@ -15,7 +15,7 @@ from optax import contrib
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS
-from jaxopt_bench.optimizers import LEFT_OUT, OPTIMIZERS, SCHEDULES, Axis, Moment, Optimizer
+from jaxopt_bench.optimizers import EXCLUDED_OPTIMIZERS, OPTIMIZERS, SCHEDULES, Axis, Optimizer, StepContext
 from jaxopt_bench.optimizers.adapters import matrices
 from jaxopt_bench.optimizers.axes import SHARED_AXES
 from jaxopt_bench.optimizers.wrappers import find_state
@@ -45,12 +45,12 @@ def train(optimizer: Optimizer, hyperparameters: Any, gradients: Any) -> Any:
 
     def step(carry: Any, inputs: Any) -> Any:
         (params, state), (grads, progress) = carry, inputs
-        transform = optimizer.transform(hyperparameters, Moment(1 - progress / 2, progress, key=key))
+        transform = optimizer.transform(hyperparameters, StepContext(1 - progress / 2, progress, key=key))
         updates, state = transform.update(grads, state, params, value=jnp.float32(2.0))
         return (optax.apply_updates(params, updates), state), None
 
     params, key = random_tree(0), jax.random.key(0)
-    state = optimizer.transform(hyperparameters, Moment(key=key)).init(params)
+    state = optimizer.transform(hyperparameters, StepContext(key=key)).init(params)
     progress = jnp.arange(STEPS, dtype=jnp.float32) / STEPS
     return jax.lax.scan(step, (params, state), (gradients, progress))[0][0]
 
@@ -225,10 +225,10 @@ def test_the_table_has_every_optimizer_of_optax_that_is_not_left_out():
     own = {"sgd", "adam", "adamw", "nadam", "nadamw", "amsgrad"}  # implemented here, not made from optax's aliases
     as_named_here = {"optimistic_adam_v2": "optimistic_adam", "mechanize": "mechanic_adam"}
     parts = {"schedule_free"}  # schedule_free_sgd and schedule_free_adamw are made from it
-    offered = optax_factories() - parts - LEFT_OUT.keys()
+    offered = optax_factories() - parts - EXCLUDED_OPTIMIZERS.keys()
     assert {as_named_here.get(name, name) for name in offered} <= set(OPTIMIZERS)
     assert own <= set(OPTIMIZERS)
-    gone = {name for name in LEFT_OUT if not hasattr(optax, name) and not hasattr(contrib, name)}
+    gone = {name for name in EXCLUDED_OPTIMIZERS if not hasattr(optax, name) and not hasattr(contrib, name)}
     assert not gone
 
 

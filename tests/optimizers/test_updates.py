@@ -15,7 +15,7 @@ import optax
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import SGD, Adam, AdamW, AMSGrad, Moment, Nadam, NAdamW, Optimizer, Padam
+from jaxopt_bench.optimizers import SGD, Adam, AdamW, AMSGrad, Nadam, NAdamW, Optimizer, Padam, StepContext
 from tests.optimizers import references
 
 STEPS = 100
@@ -59,7 +59,7 @@ def compiled(static: Optimizer) -> Any:
         def step(carry, inputs):
             params, state = carry
             grads, multiplier = inputs
-            transform = static.transform(hyperparameters, Moment(multiplier))
+            transform = static.transform(hyperparameters, StepContext(multiplier))
             updates, state = transform.update(grads, state, params)
             return (optax.apply_updates(params, updates), state), (params, updates)
 
@@ -163,7 +163,7 @@ def test_the_exponent_of_padam_may_change_during_training(start, end, seed):
     def updates(optimizer, progress):
         state, made = optimizer.transform(optimizer.hyperparameters(jnp.float64)).init(jnp.zeros(7)), []
         for grad, now in zip(grads[:5], progress, strict=True):
-            transform = optimizer.transform(optimizer.hyperparameters(jnp.float64), Moment(progress=now))
+            transform = optimizer.transform(optimizer.hyperparameters(jnp.float64), StepContext(progress=now))
             update, state = transform.update(jnp.asarray(grad), state, jnp.zeros(7))
             made.append(np.asarray(update))
         return np.stack(made)

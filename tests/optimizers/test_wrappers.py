@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Moment, Optimizer
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Optimizer, StepContext
 from jaxopt_bench.optimizers.wrappers import find_state
 from tests.optimizers.few import slow_but_a_few
 
@@ -23,12 +23,12 @@ def gradients(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(STEPS, 5)).astype(np.float32)
 
 
-def run(optimizer: Optimizer, grads: np.ndarray, moments: list[Moment] | None = None, values: Any = None) -> Any:
+def run(optimizer: Optimizer, grads: np.ndarray, moments: list[StepContext] | None = None, values: Any = None) -> Any:
     """Returns the parameters after each step, and the parameters to evaluate after each step."""
     hyperparameters, params = optimizer.hyperparameters(), jnp.linspace(-1, 1, grads.shape[1])
     state, trained, evaluated = optimizer.transform(hyperparameters).init(params), [], []
     for i, grad in enumerate(grads):
-        transform = optimizer.transform(hyperparameters, moments[i] if moments else Moment())
+        transform = optimizer.transform(hyperparameters, moments[i] if moments else StepContext())
         value = jnp.float32(1.0 if values is None else values[i])
         updates, state = transform.update(jnp.asarray(grad), state, params, value=value)
         params = optax.apply_updates(params, updates)
@@ -88,7 +88,7 @@ def test_the_exponential_average_counts_updates_and_not_accumulated_steps():
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_tail_average_is_the_mean_of_the_epochs_ends_after_its_start(accumulate):
     """There are six epochs of two steps. From half of training on, it averages the ends of epochs 4, 5 and 6."""
-    moments = [Moment(progress=i / STEPS, ends_epoch=jnp.asarray(i % 2 == 1)) for i in range(STEPS)]
+    moments = [StepContext(progress=i / STEPS, ends_epoch=jnp.asarray(i % 2 == 1)) for i in range(STEPS)]
     optimizer = SGD(learning_rate=0.1, swa_start=0.5, accumulate=accumulate)
     trained, evaluated = run(optimizer, gradients(), moments)
     np.testing.assert_allclose(evaluated[:7], trained[:7], rtol=1e-6)  # before the start: the parameters themselves
@@ -122,11 +122,11 @@ def test_the_wrappers_compose_with_every_optimizer(name):
 
     def step(carry, grads):
         params, state = carry
-        transform = optimizer.transform(optimizer.hyperparameters(), Moment(key=jax.random.key(0)))
+        transform = optimizer.transform(optimizer.hyperparameters(), StepContext(key=jax.random.key(0)))
         updates, state = transform.update(grads, state, params, value=1.0)
         return (optax.apply_updates(params, updates), state), None
 
-    state = optimizer.transform(optimizer.hyperparameters(), Moment(key=jax.random.key(0))).init(params)
+    state = optimizer.transform(optimizer.hyperparameters(), StepContext(key=jax.random.key(0))).init(params)
     grads = jax.tree.map(lambda leaf: jnp.ones((4, *leaf.shape)), params)
     (params, state), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, grads))((params, state))
     evaluated = optimizer.evaluation_parameters(state, params)

@@ -52,7 +52,7 @@ def test_training_starts_at_the_untrained_values_and_learns_all_pairs() -> None:
     params, optimizer = jax.jit(problem.initial)(jax.random.key(0))[0], optax.adam(1e-2)
     evaluation = jax.jit(problem.evaluation)
     before = evaluation(params, {}, problem.train)
-    accuracy, loss = problem.measured
+    accuracy, loss = problem.all_metrics
     assert float(before["loss"].mean()) == pytest.approx(math.log(7)) == loss.untrained
     assert accuracy.untrained == pytest.approx(1 / 7)
     assert problem.headline is accuracy
@@ -85,7 +85,7 @@ def test_names_and_shapes() -> None:
     initial = jax.eval_shape(SMALL.load().initial, jax.random.key(0))[0]
     assert shapes == jax.tree.map(lambda leaf: leaf.shape, initial)
     assert PROBLEMS.from_json({"name": "modular_addition", **SMALL.to_json()}) == SMALL
-    assert ModularAddition.metric_names == tuple(metric.name for metric in SMALL.load().measured)
+    assert ModularAddition.metric_names == tuple(metric.name for metric in SMALL.load().all_metrics)
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:

@@ -163,7 +163,7 @@ def test_the_value_of_an_untrained_model_is_measured_on_all_validation_examples(
         metrics=[rmse, Metric(name="mse", untrained=5.0)],
         validation={"x": x, "y": y},
     )
-    found = {metric.name: metric.untrained for metric in with_untrained(given).measured}
+    found = {metric.name: metric.untrained for metric in with_untrained(given).all_metrics}
     assert found.keys() == {"rmse", "mse", "loss"}
     assert found["mse"] == 5.0
     np.testing.assert_allclose(found["rmse"], np.sqrt(errors.mean()), rtol=1e-5)

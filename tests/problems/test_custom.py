@@ -122,8 +122,8 @@ def test_a_run_minimises_the_loss_and_measures_the_metrics(file, tmp_path):
     np.testing.assert_allclose(
         run.summary["final"]["validation_absolute"], error(run.parameters()), rtol=1e-3, atol=1e-6
     )
-    headline = run.measured[0]
-    assert (headline.name, headline.words, run.measured[-1].name) == ("absolute", "absolute error", "loss")
+    headline = run.problem_metrics[0]
+    assert (headline.name, headline.words, run.problem_metrics[-1].name) == ("absolute", "absolute error", "loss")
     initial = problem.load().init(jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 0), 0))
     np.testing.assert_allclose(headline.untrained, error(initial), rtol=1e-5)
 
@@ -131,7 +131,7 @@ def test_a_run_minimises_the_loss_and_measures_the_metrics(file, tmp_path):
 def test_a_network_of_nnx_trains_with_batch_normalisation_and_dropout(file, tmp_path):
     problem = load(f"{file}:with_nnx")()
     run = train(experiment(problem, epochs=5, optimizer=SGD(learning_rate=0.05)), Options(runs_dir=tmp_path / "runs"))
-    assert run.summary["final"]["validation_loss"] < 0.7 * run.measured[0].untrained
+    assert run.summary["final"]["validation_loss"] < 0.7 * run.problem_metrics[0].untrained
     state = run.state()
     mean = state.variables["norm"]["mean"]
     assert mean.shape == (4,)

@@ -42,7 +42,7 @@ def test_the_gap_is_the_loss_minus_its_minimum(config):
     assert problem.headline.name == "gap"
     assert (problem.validation, problem.test, problem.full_batch) == (None, None, True)
     found = measured(problem, start(problem))
-    minimum = problem.measured[1].least or 0.0
+    minimum = problem.all_metrics[1].least or 0.0
     assert found["gap"] == pytest.approx(found["loss"] - minimum, rel=1e-6)
     assert found["gap"] > 0.1
 

@@ -90,14 +90,14 @@ def test_losses_and_gradients_are_those_of_pytorch(words: Problem) -> None:
 
 
 def test_metrics_are_sums_over_tokens(words: Problem) -> None:
-    loss, bits = words.measured
+    loss, bits = words.all_metrics
     means = {"nats": np.float64(3.0), "tokens": np.float64(2.0)}  # not the mean of the words' own means
     assert loss.value(means) == 1.5
     assert bits.value(means) == pytest.approx(1.5 / math.log(2))
     assert (loss.title("test"), bits.title("test")) == ("test loss (nats per letter)", "test bits per letter")
     assert (loss.resampling, bits.resampling) == ("ratio", "ratio")
     assert words.headline is loss
-    assert Language.metric_names == tuple(metric.name for metric in words.measured)
+    assert Language.metric_names == tuple(metric.name for metric in words.all_metrics)
 
 
 @pytest.mark.parametrize("of_words", [True, False])
@@ -108,8 +108,12 @@ def test_an_untrained_transformer_has_the_untrained_loss(text: pathlib.Path, of_
     start = jax.jit(lambda batch: problem.evaluation(*problem.initial(jax.random.key(1)), batch))
     found = start(problem.train[:9])
     means = {name: float(values.mean()) for name, values in found.items()}
-    assert problem.measured[0].value(means) == pytest.approx(math.log(vocabulary)) == problem.measured[0].untrained
-    assert problem.measured[1].value(means) == pytest.approx(math.log2(vocabulary)) == problem.measured[1].untrained
+    assert (
+        problem.all_metrics[0].value(means) == pytest.approx(math.log(vocabulary)) == problem.all_metrics[0].untrained
+    )
+    assert (
+        problem.all_metrics[1].value(means) == pytest.approx(math.log2(vocabulary)) == problem.all_metrics[1].untrained
+    )
 
 
 @pytest.mark.parametrize("model", [SMALL, GRU(width=8)])

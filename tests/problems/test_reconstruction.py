@@ -165,7 +165,7 @@ def test_the_loss_per_pixel_is_the_loss_divided_by_the_number_of_pixels(kind, pi
     found, others = mean.evaluation(params, {}, batch), summed.evaluation(params, {}, batch)
     for name in found.keys() - {"loss"}:
         np.testing.assert_allclose(found[name], others[name], rtol=1e-6)
-    assert "pixel" in mean.measured[-1].unit
+    assert "pixel" in mean.all_metrics[-1].unit
     assert kind.from_json(config.to_json()) == config
     assert "per_pixel" not in kind().to_json()  # older runs do not have this field
 

@@ -34,7 +34,7 @@ def initial(problem: Problem) -> tuple[Any, Any]:
 def measured(problem: Problem, params: Any, variables: Any, split: str) -> dict[str, float]:
     statistics = problem.evaluation(params, variables, problem.split(split))
     means = {name: np.asarray(values, np.float64).mean() for name, values in statistics.items()}
-    return {metric.name: float(metric.value(means)) for metric in problem.measured}
+    return {metric.name: float(metric.value(means)) for metric in problem.all_metrics}
 
 
 def test_the_diamonds_are_those_of_ggplot2():
@@ -92,7 +92,7 @@ def test_a_model_that_predicts_the_mean_has_the_untrained_values():
     problem = regression_problem(made(), MLP(widths=()), 0.0)
     params, variables = jax.tree.map(jnp.zeros_like, initial(problem))
     found = measured(problem, params, variables, "train")
-    for metric in problem.measured:
+    for metric in problem.all_metrics:
         assert found[metric.name] == pytest.approx(metric.untrained, abs=1e-5)
     assert problem.headline.title("test") == "test RMSE (kg)"
     assert problem.validation is None

@@ -122,7 +122,7 @@ def test_a_column_of_texts_makes_a_classification(tmp_path):
     assert isinstance(problem, Classification)
     loaded = problem.load()
     assert loaded.train.inputs.shape == (144, 6)  # a, b, three colours, the price
-    assert [metric.name for metric in loaded.measured] == ["accuracy", "loss"]
+    assert [metric.name for metric in loaded.all_metrics] == ["accuracy", "loss"]
     assert problem.parameter_shapes()["head"]["kernel"].shape[-1] == 2
 
 

@@ -17,7 +17,7 @@ from jaxopt_bench.reports.charts import across_figures
 from jaxopt_bench.reports.figure import COLUMN, PAGE_WIDTH
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.style import GREY, MOST_HUES, looks
-from jaxopt_bench.verdict import Across, across, verdict
+from jaxopt_bench.verdict import SuiteVerdict, compute_suite_verdict, verdict
 from tests.reports.made import made_results, made_study, with_document
 from tests.verdict.suites import suite
 
@@ -26,30 +26,30 @@ NAMES = ["adamw", "sgd", "lion", "adam"]
 
 
 @pytest.fixture(scope="module")
-def found() -> Across:
+def found() -> SuiteVerdict:
     """Returns a verdict on a suite in which the first optimizer has the highest quality on every workload."""
     qualities = {
         name: {w: 1.6 - 0.4 * place + 0.1 * (i % 3) for i, w in enumerate(WORKLOADS)}
         for place, name in enumerate(NAMES)
     }
     results, document = suite(qualities)
-    together = across(results, document, verdict(results, document))
+    together = compute_suite_verdict(results, document, verdict(results, document))
     assert together is not None
     return together
 
 
-def figures(found: Across) -> dict:
+def figures(found: SuiteVerdict) -> dict:
     return {figure.name: figure for figure in across_figures(found, looks([*found.runs]))}
 
 
-def test_the_map_has_the_mean_score_of_each_optimizer_on_each_workload(found: Across):
+def test_the_map_has_the_mean_score_of_each_optimizer_on_each_workload(found: SuiteVerdict):
     rows = figures(found)["scores-by-workload"].data["scores"].to_dicts()
     assert len(rows) == len(NAMES) * len(WORKLOADS)
     for row in rows:
         assert row["score"] == pytest.approx(statistics.fmean(found.runs[row["series"]][row["workload"]]))
 
 
-def test_cells_of_the_saved_map_are_wide_enough_for_their_numbers(found: Across, tmp_path: pathlib.Path):
+def test_cells_of_the_saved_map_are_wide_enough_for_their_numbers(found: SuiteVerdict, tmp_path: pathlib.Path):
     figures(found)["scores-by-workload"].save(tmp_path, looks([*found.runs]), ["svg"])
     svg = ElementTree.parse(tmp_path / "scores-by-workload.svg").getroot()
     assert COLUMN < float(svg.attrib["width"]) <= PAGE_WIDTH + 12
@@ -60,7 +60,7 @@ def test_cells_of_the_saved_map_are_wide_enough_for_their_numbers(found: Across,
     assert min(widths) >= 20  # points; four digits in an 8-point font are about 18 points wide
 
 
-def test_rank_bars_overlap_if_ranks_differ_by_less_than_the_critical_difference(found: Across):
+def test_rank_bars_overlap_if_ranks_differ_by_less_than_the_critical_difference(found: SuiteVerdict):
     rows = figures(found)["ranks"].data["ranks"].to_dicts()
     assert [row["rank"] for row in rows] == sorted(row["rank"] for row in rows)
     overlapping = set()
@@ -71,7 +71,7 @@ def test_rank_bars_overlap_if_ranks_differ_by_less_than_the_critical_difference(
     assert overlapping == {True, False}
 
 
-def test_scores_have_the_intervals_of_the_verdict(found: Across):
+def test_scores_have_the_intervals_of_the_verdict(found: SuiteVerdict):
     rows = {row["series"]: row for row in figures(found)["scores"].data["scores"].to_dicts()}
     for name, own in found.scores.items():
         assert rows[name]["score"] == own.value
@@ -79,7 +79,7 @@ def test_scores_have_the_intervals_of_the_verdict(found: Across):
         assert (rows[name]["workloads_low"], rows[name]["workloads_high"]) == (own.over_workloads or (None, None))
 
 
-def test_score_profiles_are_shares_of_runs_that_never_increase(found: Across):
+def test_score_profiles_are_shares_of_runs_that_never_increase(found: SuiteVerdict):
     table = figures(found)["score-profiles"].data["profiles"]
     for name in NAMES:
         shares = table.filter(series=name)["share"].to_list()

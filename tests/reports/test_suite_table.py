@@ -10,14 +10,14 @@ from rich.console import Console
 
 from jaxopt_bench.cli.answer import print_suite
 from jaxopt_bench.reports.suite_table import suite_table
-from jaxopt_bench.verdict import across, verdict
+from jaxopt_bench.verdict import compute_suite_verdict, verdict
 from tests.verdict.suites import suite
-from tests.verdict.test_across import QUALITIES
+from tests.verdict.test_suite import QUALITIES
 
 
 def made(qualities=QUALITIES, **fields):
     results, document = suite(qualities, **fields)
-    return across(results, document, verdict(results, document))
+    return compute_suite_verdict(results, document, verdict(results, document))
 
 
 def test_each_row_has_the_numbers_of_the_verdict():
@@ -68,7 +68,7 @@ def test_missing_intervals_are_dashes_and_a_missing_reference_has_no_columns():
 def test_a_reference_without_results_is_named(capsys):
     qualities = {name: dict.fromkeys(["digits_a", "gap_a"], 1.0 + 0.1 * i) for i, name in enumerate(["sgd", "lion"])}
     results, document = suite(qualities)
-    found = across(results, document, verdict(results, document), "adamw")
+    found = compute_suite_verdict(results, document, verdict(results, document), "adamw")
     print_suite(found, Console(width=200), "adamw")
     assert "adamw has no confirmed results yet, so nothing is compared with it." in capsys.readouterr().out
     print_suite(found, Console(width=200))

@@ -18,7 +18,7 @@ from jaxopt_bench.reports.subject import of_runs, of_study
 from jaxopt_bench.reports.table import Table, csv_text
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Target
-from jaxopt_bench.verdict import answers, verdict
+from jaxopt_bench.verdict import judge_claims, verdict
 from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 
 HOSTILE = "<b>a|b</b> & 50%_{x} \\end{tabular}"
@@ -160,7 +160,7 @@ def test_a_target_that_most_runs_miss_is_not_reached():
 def test_claims_are_listed_with_their_answers():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
-    table = tables.claims(answers(results, document))
+    table = tables.claims(judge_claims(results, document))
     assert table is not None
     assert table.rows[0][:2] == ("adam is better than sgd", "contradicted")
 

@@ -23,8 +23,18 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosi
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Results, load, load_runs, together
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
-from jaxopt_bench.runs import Options, Recording, Reporter, read_records
-from jaxopt_bench.study import Contender, RunEntry, Selection, Study, StudyRun, Target, confirmations, trials, units
+from jaxopt_bench.runs import Options, Recording, Reporter, read_metrics
+from jaxopt_bench.study import (
+    Contender,
+    RunEntry,
+    Selection,
+    Study,
+    StudyRun,
+    Target,
+    plan_confirmations,
+    plan_trials,
+    units,
+)
 from jaxopt_bench.verdict import trial_scores
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
 from tests.study.studies import RATE, small_study
@@ -43,14 +53,14 @@ def write_study(folder: pathlib.Path, study: Study) -> pathlib.Path:
     at = StudyFolder(folder)
     study = at.begin(study)
     for unit in units(study):
-        planned = trials(study, unit)
+        planned = plan_trials(study, unit)
         for run in planned:
             final = {"validation_loss": 1.0 / (1 + run.trial), "validation_accuracy": 0.75}
             write_run(folder / "trials", run.experiment, epochs(2), summary(run.experiment, **final))
         trial = len(planned) - 1 if planned else 0
         among = tuple(run.experiment.digest for run in planned)
         at.record(selections=[Selection(*unit.key, trial, value=0.5, values={}, edges=(), diverged=0, among=among)])
-        confirming = confirmations(study, unit, trial)
+        confirming = plan_confirmations(study, unit, trial)
         for run in confirming[:-1]:
             ended = summary(run.experiment, test_accuracy=0.75)
             write_run(folder / "confirmations", run.experiment, [*epochs(2), line(20, "test")], ended)
@@ -227,7 +237,7 @@ def test_steps_to_a_target_are_found_in_a_studys_folder(tmp_path):
     target = Target(workload="cnn", measure="validation_accuracy", value=0.7)
     study = small_study(select="steps_to_target", targets=(target,))
     at = StudyFolder(write_study(tmp_path / "two", study))
-    planned = trials(study, units(study)[0])
+    planned = plan_trials(study, units(study)[0])
     assert [score.value for score in trial_scores(study, at.results(planned))] == [20, 20]  # 1 − ½² ≥ 0.7 > 1 − ½
 
 
@@ -344,7 +354,7 @@ def test_lines_that_only_the_slow_reader_accepts_are_also_read(tmp_path):
         file.write(json.dumps(line(11, "train") | {"other": ["deeper", {"than": "columns"}]}).encode() + b"\n")
         file.write(json.dumps(line(12, "train") | {"loss": 10**19}).encode() + b"\n")
     steps = load(path).curves["step"].to_list()
-    assert steps == [record["step"] for record in read_records(path / "metrics.jsonl")] == [10, 10, 10, 11, 12]
+    assert steps == [record["step"] for record in read_metrics(path / "metrics.jsonl")] == [10, 10, 10, 11, 12]
 
 
 @pytest.mark.parametrize(
@@ -618,7 +628,7 @@ def test_every_value_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_
     results = load(tmp_path)
     (row,) = results.runs.to_dicts()
     assert row["status"] == "completed"
-    for written in read_records(path / "metrics.jsonl"):
+    for written in read_metrics(path / "metrics.jsonl"):
         assert written.keys() <= curve_types(["accuracy"]).keys()
     ended = json.loads((path / "summary.json").read_text())
     for at in ("final", "best"):

@@ -45,19 +45,19 @@ def test_a_lap_counts_the_members_that_made_its_steps(time):
     clock.lap()
     take(clock, time, 2, 4.0, members=4)
     take(clock, time, 2, 3.0, members=3)
-    clock.start(2, 1)  # the next slice starts before the lap is read
+    clock.start(2, 1)  # the next chunk starts before the lap is read
     assert clock.lap() == {"seconds": 2.0, "examples_per_second": 20.0}
 
 
 def test_slices_are_one_step_until_steps_are_timed_and_then_about_a_second(time):
     clock = Clock(batch_size=10)
     for seconds in (30.0, 0.125):
-        assert clock.slice(50) == 1
+        assert clock.next_chunk_steps(50) == 1
         take(clock, time, 1, seconds)
-    assert clock.slice(50) == 8
-    assert clock.slice(7) == 7
+    assert clock.next_chunk_steps(50) == 8
+    assert clock.next_chunk_steps(7) == 7
     take(clock, time, 1, 5.0)
-    assert clock.slice(50) == 1
+    assert clock.next_chunk_steps(50) == 1
 
 
 def test_seconds_are_divided_among_members_and_speed_is_that_of_all(time):

@@ -14,7 +14,7 @@ import pytest
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import directory
-from jaxopt_bench.runs.directory import choose_directories, locked
+from jaxopt_bench.runs.directory import choose_directories, lock_directory
 from jaxopt_bench.strict_json import read_json, write_json
 
 
@@ -105,9 +105,9 @@ def test_files_and_folders_of_others_are_neither_resumed_nor_overwritten(tiny, t
 
 
 def test_a_second_process_is_refused_and_the_error_names_the_first_one(tmp_path):
-    script = "import sys, pathlib; from jaxopt_bench.runs.directory import locked\n"
-    script += "with locked(pathlib.Path(sys.argv[1])): pass"
-    with locked(tmp_path):
+    script = "import sys, pathlib; from jaxopt_bench.runs.directory import lock_directory\n"
+    script += "with lock_directory(pathlib.Path(sys.argv[1])): pass"
+    with lock_directory(tmp_path):
         child = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert child.returncode != 0
     assert f"process {os.getpid()} on" in child.stderr
@@ -117,8 +117,8 @@ def test_a_second_process_is_refused_and_the_error_names_the_first_one(tmp_path)
 
 HOLDER = """
 import os, pathlib, signal, sys
-from jaxopt_bench.runs.directory import locked
-with locked(pathlib.Path(sys.argv[1])):
+from jaxopt_bench.runs.directory import lock_directory
+with lock_directory(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     signal.pause()
 """
@@ -131,7 +131,7 @@ def test_waiting_for_a_suspended_process_causes_a_warning(tmp_path, monkeypatch)
         assert holder.stdout.readline() == "held\n"
         holder.send_signal(signal.SIGSTOP)
         threading.Timer(0.6, holder.kill).start()
-        with pytest.warns(UserWarning, match="waiting for") as said, locked(tmp_path, wait=True):
+        with pytest.warns(UserWarning, match="waiting for") as said, lock_directory(tmp_path, wait=True):
             pass
     (warning,) = said
     assert re.search(rf"process {holder.pid} on \S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d", str(warning.message))
@@ -143,7 +143,7 @@ def test_a_short_wait_causes_no_warning(tmp_path, recwarn):
         assert holder.stdout is not None
         holder.stdout.readline()
         threading.Timer(0.2, holder.kill).start()
-        with locked(tmp_path, wait=True):
+        with lock_directory(tmp_path, wait=True):
             pass
     assert not recwarn.list
 
@@ -161,7 +161,10 @@ def test_a_lock_file_of_another_program_is_not_changed(tmp_path, kind):
         os.mkfifo(lock)
     else:
         lock.mkdir()
-    with pytest.raises(UserError, match=r"lock was not made by this program.*Move it away"), locked(lock.parent):
+    with (
+        pytest.raises(UserError, match=r"lock was not made by this program.*Move it away"),
+        lock_directory(lock.parent),
+    ):
         pass
     assert target.read_text() == "ssh-ed25519 AAAA"
     if kind == "file":

@@ -12,10 +12,10 @@ import optax
 import pytest
 
 from jaxopt_bench import load_run, train, train_population
-from jaxopt_bench.optimizers import SGD, AdamW, Constant, imported
+from jaxopt_bench.optimizers import SGD, AdamW, Constant, wrap_optimizer
 from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import EVALUATION, Interrupted, Options, Recording, Run, finish, session
-from jaxopt_bench.runs.signals import Unfinished
+from jaxopt_bench.runs.signals import WorkStopped
 from tests.runs.test_train import QUIET, Killed, KilledAt, Said, assert_same
 from tests.tasks import changed
 
@@ -40,7 +40,7 @@ def broken_at(tiny, monkeypatch):
             broken = jnp.isin(optax.tree.get(opt_state, "count"), jnp.asarray(steps))
             return jax.tree.map(lambda leaf: jnp.where(broken, jnp.nan, leaf), params)
 
-        optimizer = imported(mine)()
+        optimizer = wrap_optimizer(mine)()
         monkeypatch.setattr(type(optimizer), "evaluated", staticmethod(evaluated))
         monkeypatch.setattr(type(optimizer), "own_average", True)
         return dataclasses.replace(tiny, optimizer=optimizer)
@@ -157,7 +157,7 @@ def test_a_signal_before_the_summaries_does_not_change_diverged_members(one_step
     experiments = [one_step(5e-3), one_step(1e14)]
 
     def stopped(*_: Any) -> None:
-        raise Unfinished
+        raise WorkStopped
 
     with monkeypatch.context() as patch:
         patch.setattr(finish, "write_evaluations", stopped)

@@ -12,7 +12,7 @@ import pytest
 
 from jaxopt_bench import train, train_population
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import OPTIMIZERS, Constant, imported, load
+from jaxopt_bench.optimizers import OPTIMIZERS, Constant, load, wrap_optimizer
 from jaxopt_bench.runs import Options
 from tests.runs.test_population import PATH, QUIET, Killed, KilledAt
 from tests.runs.test_train import Said, assert_same, without_timings
@@ -36,7 +36,9 @@ def options(digits_dir) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_runs_resume_and_members_of_populations_equal_single_runs(tiny, tmp_path, options):
-    experiments = [dataclasses.replace(tiny, optimizer=imported(mine)(learning_rate=rate)) for rate in (2e-3, 2e-2)]
+    experiments = [
+        dataclasses.replace(tiny, optimizer=wrap_optimizer(mine)(learning_rate=rate)) for rate in (2e-3, 2e-2)
+    ]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     for run, experiment in zip(together, experiments, strict=True):
         with pytest.raises(Killed):
@@ -50,7 +52,7 @@ def test_runs_resume_and_members_of_populations_equal_single_runs(tiny, tmp_path
 @pytest.mark.parametrize("factory", [mine, picky])
 def test_the_users_function_is_trained(factory, tiny, tmp_path, options):
     """Its state has accumulated gradients, and its hyperparameters are arrays unless it branches on them."""
-    experiment = dataclasses.replace(tiny, optimizer=imported(factory)(learning_rate=0.02), schedule=Constant())
+    experiment = dataclasses.replace(tiny, optimizer=wrap_optimizer(factory)(learning_rate=0.02), schedule=Constant())
     run = train(experiment, Options(runs_dir=tmp_path, **options))
     state = run.state()
     inner = optax.tree.get(state.opt_state, "trace" if factory is picky else "mu")
@@ -80,7 +82,9 @@ def local(learning_rate: float = 0.02) -> optax.GradientTransformation:
 
 @pytest.mark.slow
 def test_a_local_state_class_with_another_key_type_resumes_and_sweeps_exactly(tiny, tmp_path, options):
-    experiments = [dataclasses.replace(tiny, optimizer=imported(local)(learning_rate=rate)) for rate in (0.02, 0.05)]
+    experiments = [
+        dataclasses.replace(tiny, optimizer=wrap_optimizer(local)(learning_rate=rate)) for rate in (0.02, 0.05)
+    ]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     with pytest.raises(Killed):
         train(experiments[1], Options(runs_dir=tmp_path / "alone", reporter=KilledAt(25), **options))
@@ -128,7 +132,7 @@ def test_the_form_of_a_function_is_printed_once_and_recorded(tiny, tmp_path, opt
     monkeypatch.setattr("jaxopt_bench.runs.forms._said", set())
     said = Said()
     for seed in (0, 1):
-        experiment = changed(tiny, optimizer=imported(picky)(), epochs=1, seed=seed)
+        experiment = changed(tiny, optimizer=wrap_optimizer(picky)(), epochs=1, seed=seed)
         run = train(experiment, Options(runs_dir=tmp_path, reporter=said, **options))
     words = "picky: each setting is a program of its own"
     assert sum(words in message for message in said.messages) == 1
@@ -142,7 +146,7 @@ def needy(learning_rate: float = 0.02) -> optax.GradientTransformation:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_a_function_that_cannot_be_used_is_refused_before_anything_is_written(together, tiny, tmp_path, options):
-    experiments = [dataclasses.replace(tiny, optimizer=imported(needy)(), seed=seed) for seed in (0, 1)]
+    experiments = [dataclasses.replace(tiny, optimizer=wrap_optimizer(needy)(), seed=seed) for seed in (0, 1)]
     begin: Any = (train_population, experiments) if together else (train, experiments[0])
     with pytest.raises(UserError, match="test_own_optimizer:needy: its update needs 'grad' and 'value_fn'"):
         begin[0](begin[1], Options(runs_dir=tmp_path / "runs", **options))
@@ -165,25 +169,27 @@ def test_evaluated_parameters_are_those_of_the_function_or_its_file(tiny, tmp_pa
     """These are Schedule-Free's average, at any place in the state, or the parameters that EVALUATED returns."""
     constant = changed(tiny, schedule=Constant(), epochs=1)
     table = dataclasses.replace(OPTIMIZERS["schedule_free_sgd"], learning_rate=0.5, clip_norm=None)
-    theirs = train(dataclasses.replace(constant, optimizer=imported(free)()), Options(runs_dir=tmp_path, **options))
+    theirs = train(
+        dataclasses.replace(constant, optimizer=wrap_optimizer(free)()), Options(runs_dir=tmp_path, **options)
+    )
     ours = train(dataclasses.replace(constant, optimizer=table), Options(runs_dir=tmp_path, **options))
     pairs = zip(theirs.metrics, ours.metrics, strict=True)
     for one, other in ((a, b) for a, b in pairs if a["split"] == "validation"):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
-    optimizer = imported(halved)()
+    optimizer = wrap_optimizer(halved)()
     assert optimizer.averages
     assert optimizer.evaluation_parameters(_state(optimizer), {"w": np.ones(3)})["w"].tolist() == [0.5] * 3
 
 
 def test_a_second_average_with_schedule_free_is_refused_before_any_write(tiny, tmp_path, options):
-    optimizer = imported(free)(ema_decay=0.9)
+    optimizer = wrap_optimizer(free)(ema_decay=0.9)
     with pytest.raises(UserError, match=r":free: ema_decay is 0.9, but its state is that of Schedule-Free"):
         train(dataclasses.replace(tiny, optimizer=optimizer), Options(runs_dir=tmp_path / "runs", **options))
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
 
 
 def test_the_cautious_mask_with_schedule_free_is_refused_before_any_write(tiny, tmp_path, options):
-    optimizer = imported(free)(cautious=True)
+    optimizer = wrap_optimizer(free)(cautious=True)
     with pytest.raises(UserError, match=r":free: cautious is True, but its state is that of Schedule-Free"):
         train(dataclasses.replace(tiny, optimizer=optimizer), Options(runs_dir=tmp_path / "runs", **options))
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
@@ -196,7 +202,7 @@ def _state(optimizer: Any) -> Any:
 @pytest.mark.slow
 def test_a_function_that_branches_needs_a_program_per_setting_and_prints_it(tiny, tmp_path, options):
     experiments = [
-        dataclasses.replace(tiny, optimizer=imported(picky)(learning_rate=rate), seed=seed)
+        dataclasses.replace(tiny, optimizer=wrap_optimizer(picky)(learning_rate=rate), seed=seed)
         for rate in (2e-3, 2e-2)
         for seed in (0, 1)
     ]

@@ -23,7 +23,7 @@ import pytest
 from jaxopt_bench import Run, load_run
 from jaxopt_bench.cli.entry import parse
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.processes import decoded, encoded
+from jaxopt_bench.runs.processes import decode_message, encode_message
 from tests.runs.test_train import assert_same, without_timings
 
 pytestmark = pytest.mark.long  # the tests start processes and wait for them
@@ -302,7 +302,7 @@ def test_the_first_process_listens_only_at_the_coordinators_address(tmp_path: pa
     ],
 )
 def test_values_that_processes_exchange_arrive_unchanged(value: Any) -> None:
-    found = decoded(encoded(value) + bytes(3))
+    found = decode_message(encode_message(value) + bytes(3))
     assert jax.tree.structure(found) == jax.tree.structure(value)
     for sent, received in zip(jax.tree.leaves(value), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(received, sent)
@@ -312,7 +312,7 @@ def test_values_that_processes_exchange_arrive_unchanged(value: Any) -> None:
 def test_values_that_only_pickle_could_encode_are_not_exchanged() -> None:
     for value in (object(), print, {1, 2}, np.array([print], object)):
         with pytest.raises(TypeError):
-            encoded(value)
+            encode_message(value)
 
 
 def test_flags_of_processes_and_shards_cannot_be_combined() -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.problems.classification import classification_metrics
-from jaxopt_bench.runs import Lines, Live
+from jaxopt_bench.runs import LineReporter, LiveReporter
 from jaxopt_bench.runs.progress import Reporter, median_lines, reporter_for
 
 METRICS = classification_metrics(10)
@@ -22,9 +22,9 @@ def drive(reporter: Reporter) -> None:
     """Reports the first of two epochs to a reporter."""
     reporter.start("an_experiment: 10 parameters", 0, 200, 100, METRICS)
     reporter.advance(50, 1234.0, 75.0)
-    reporter.measured([{"step": 50, "epoch": 0.5, "split": "train_steps", "loss": 1.5, "accuracy": 0.25}])
+    reporter.report_metrics([{"step": 50, "epoch": 0.5, "split": "train_steps", "loss": 1.5, "accuracy": 0.25}])
     reporter.advance(100, 1234.0, 60.0)
-    reporter.measured(
+    reporter.report_metrics(
         [
             {"step": 100, "epoch": 1.0, "split": "train", "loss": 1.25, "accuracy": 0.5},
             {"step": 100, "epoch": 1.0, "split": "validation", "loss": None, "accuracy": 0.75},
@@ -36,7 +36,7 @@ def drive(reporter: Reporter) -> None:
 
 def test_lines_are_plain_text_with_one_line_per_epoch():
     out = io.StringIO()
-    drive(Lines(Console(file=out, width=200)))
+    drive(LineReporter(Console(file=out, width=200)))
     assert out.getvalue().splitlines() == [
         "an_experiment: 10 parameters",
         "epoch 1/2  train 1.2500 50.00%  validation – 75.00%  1,234 examples/s, 1 min left",
@@ -46,11 +46,11 @@ def test_lines_are_plain_text_with_one_line_per_epoch():
 
 def test_a_headline_metric_that_is_not_a_percentage_has_its_name_and_unit():
     out = io.StringIO()
-    lines = Lines(Console(file=out, width=200))
+    lines = LineReporter(Console(file=out, width=200))
     error = Metric(name="rms_error", words="RMS error", unit="N")
     for metrics in ((error, Metric(name="loss", unit="N²")), (Metric(name="loss"),)):
         lines.start("springs", 0, 100, 100, metrics)
-        lines.measured([{"step": 100, "epoch": 1.0, "split": "validation", "loss": 1.5, "rms_error": 0.25}])
+        lines.report_metrics([{"step": 100, "epoch": 1.0, "split": "validation", "loss": 1.5, "rms_error": 0.25}])
     assert out.getvalue().splitlines() == [
         "springs",
         "epoch 1/1  validation 1.5000 RMS error 0.2500 N",
@@ -61,14 +61,14 @@ def test_a_headline_metric_that_is_not_a_percentage_has_its_name_and_unit():
 
 def test_lines_are_also_printed_within_long_epochs():
     out = io.StringIO()
-    drive(Lines(Console(file=out, width=200), every=0.0))
+    drive(LineReporter(Console(file=out, width=200), every=0.0))
     assert "step 50/200    1,234 examples/s, 1 min left" in out.getvalue()
 
 
 @pytest.mark.parametrize(("width", "latest"), [(200, True), (80, False)])
 def test_the_live_display_has_a_line_per_epoch_and_a_progress_bar(width, latest):
     out = io.StringIO()
-    live = Live(Console(file=out, width=width, force_terminal=True, color_system=None))
+    live = LiveReporter(Console(file=out, width=width, force_terminal=True, color_system=None))
     drive(live)
     lines = [line.strip("\r") for line in re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "", out.getvalue()).splitlines()]
     assert "epoch 1/2  train 1.2500 50.00%  validation – 75.00%" in [line.rstrip() for line in lines]
@@ -79,8 +79,8 @@ def test_the_live_display_has_a_line_per_epoch_and_a_progress_bar(width, latest)
 
 
 def test_a_terminal_gets_the_live_display_and_a_file_plain_lines():
-    assert isinstance(reporter_for(Console(file=io.StringIO())), Lines)
-    assert isinstance(reporter_for(Console(file=io.StringIO(), force_terminal=True)), Live)
+    assert isinstance(reporter_for(Console(file=io.StringIO())), LineReporter)
+    assert isinstance(reporter_for(Console(file=io.StringIO(), force_terminal=True)), LiveReporter)
 
 
 def test_a_population_shows_the_medians_of_finite_values():
@@ -91,13 +91,13 @@ def test_a_population_shows_the_medians_of_finite_values():
     assert median_lines(lines[1:2] * 2, NAMES) == [{**medians, "loss": None, "runs": 2}]
     assert median_lines([], NAMES) == []
     out = io.StringIO()
-    shown = Lines(Console(file=out, width=200))
+    shown = LineReporter(Console(file=out, width=200))
     shown.start("a population", 0, 200, 100, METRICS)
-    shown.measured([{**medians, "epoch": 1.0}])
+    shown.report_metrics([{**medians, "epoch": 1.0}])
     assert "epoch 1/2, median of 4 runs  train 2.0000 50.00%" in out.getvalue()
 
 
-@pytest.mark.parametrize("reporter", [Lines, Live])
+@pytest.mark.parametrize("reporter", [LineReporter, LiveReporter])
 def test_nothing_is_shown_for_an_epoch_of_a_population_without_active_members(reporter):
     texts = []
     for epochs in ([], [[]]):
@@ -105,7 +105,7 @@ def test_nothing_is_shown_for_an_epoch_of_a_population_without_active_members(re
         shown = reporter(Console(file=out, width=200))
         shown.start("a population", 0, 200, 100, METRICS)
         for records in epochs:
-            shown.measured(records)
+            shown.report_metrics(records)
         shown.stop()
         texts.append(out.getvalue())
     assert texts[0].startswith("a population\n")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.records import MetricsFile, at_step, best_step, finite, mean_over_epoch, read_records
+from jaxopt_bench.runs.records import MetricsFile, at_step, best_step, finite, mean_over_epoch, read_metrics
 
 NAMES = ("loss", "accuracy")
 
@@ -23,7 +23,7 @@ def test_an_incomplete_last_line_is_dropped_and_the_others_are_kept(tmp_path):
     MetricsFile(path, 0).append([line(1), line(2)])
     with path.open("a") as file:
         file.write('{"step": 3, "spl')
-    assert read_records(path) == [line(1), line(2)]
+    assert read_metrics(path) == [line(1), line(2)]
     MetricsFile(path, 2).append([line(3)])
     assert [json.loads(text)["step"] for text in path.read_text().splitlines()] == [1, 2, 3]
 
@@ -32,7 +32,7 @@ def test_opening_drops_the_lines_after_the_checkpoint(tmp_path):
     path = tmp_path / "metrics.jsonl"
     MetricsFile(path, 0).append([line(1), line(2), line(3)])
     assert MetricsFile(path, 2).records == [line(1), line(2)]
-    assert read_records(path) == [line(1), line(2)]
+    assert read_metrics(path) == [line(1), line(2)]
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[]", '{"split": "train"}', '{"step": "one"}', '{"step": 2}', "NaN"])
@@ -40,11 +40,11 @@ def test_a_damaged_line_is_named(tmp_path, text):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(line(1)) + "\n" + text + "\n" + json.dumps(line(3)) + "\n")
     with pytest.raises(UserError, match="line 2 is damaged"):
-        read_records(path)
+        read_metrics(path)
 
 
 def test_an_absent_file_has_no_lines(tmp_path):
-    assert read_records(tmp_path / "absent") == []
+    assert read_metrics(tmp_path / "absent") == []
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 10), st.floats(0, 1)), min_size=1, max_size=20))

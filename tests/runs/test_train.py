@@ -25,9 +25,9 @@ from jaxopt_bench.data import Dataset
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
 from jaxopt_bench.results import load
-from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Options, Recording, Reporter, Run
+from jaxopt_bench.runs import SPLITS, Interrupted, LineReporter, LiveReporter, Options, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from jaxopt_bench.runs.directory import locked
+from jaxopt_bench.runs.directory import lock_directory
 from jaxopt_bench.runs.environment import changes, environment
 from jaxopt_bench.runs.signals import StopRequest
 from jaxopt_bench.training import CodePath, choose_code_path
@@ -159,7 +159,8 @@ def test_a_run_stopped_before_its_summary_is_completed_from_its_last_checkpoint(
     out = io.StringIO()
     console = Console(file=out, force_terminal=live)
     again = train(
-        tiny, Options(runs_dir=tmp_path, **{**options, "reporter": Live(console) if live else Lines(console)})
+        tiny,
+        Options(runs_dir=tmp_path, **{**options, "reporter": LiveReporter(console) if live else LineReporter(console)}),
     )
     assert_same(whole, again)
     assert again.summary is not None
@@ -242,11 +243,11 @@ def test_a_run_finished_by_another_process_during_the_wait_is_not_changed(tiny, 
         monkeypatch.undo()
         train(tiny, Options(runs_dir=tmp_path, **options))
         files = {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.name != "lock"}
-        with locked(directory):
+        with lock_directory(directory):
             yield
         assert {path: path.stat().st_mtime_ns for path in files} == files
 
-    monkeypatch.setattr(importlib.import_module("jaxopt_bench.runs.population"), "locked", waiting)
+    monkeypatch.setattr(importlib.import_module("jaxopt_bench.runs.population"), "lock_directory", waiting)
     run = train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
     assert run.summary is not None
     assert run.summary["status"] == "completed"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Axis, Choice, Cosine, Padam, Space
-from jaxopt_bench.study import Contender, Extension, Study, Unit, merged, points, protocol, trials, units
+from jaxopt_bench.study import Contender, Extension, Study, Unit, merge_studies, plan_trials, points, protocol, units
 from tests.study.studies import RATE, WORKLOAD, small_study
 
 BEYOND = Space({"optimizer.learning_rate": Axis(1.0, 10.0, "log")})
@@ -117,9 +117,9 @@ def test_earlier_trials_do_not_change_and_all_contenders_have_equally_many(
     grown = [study_of(contender, OTHER, trials=budget, **fields) for contender, budget in steps]
     for earlier, later in itertools.pairwise(grown):
         for unit, same in zip(units(earlier), units(later), strict=True):
-            before, now = trials(earlier, unit), trials(later, same)
+            before, now = plan_trials(earlier, unit), plan_trials(later, same)
             assert [run.path for run in now][: len(before)] == [run.path for run in before]
-        assert {len(trials(later, unit)) for unit in units(later)} == {later.trials * later.trial_seeds}
+        assert {len(plan_trials(later, unit)) for unit in units(later)} == {later.trials * later.trial_seeds}
     drawn = rates(grown[-1])
     for index, rate in enumerate(drawn):
         box = next((box for low, high, box in boxes if low <= index < high), RATE)
@@ -167,12 +167,12 @@ def test_damaged_extensions_are_refused(boxes, message):
 
 def test_a_folder_keeps_its_extensions_and_another_box_is_refused():
     plain, wide = study_of(SGD_IN_RATE, OTHER), study_of(extended((2, 6, BEYOND)), OTHER, trials=6)
-    assert merged(wide, plain) == wide == merged(plain, wide)
+    assert merge_studies(wide, plain) == wide == merge_studies(plain, wide)
     further = study_of(extended((2, 6, BEYOND), (6, 10, BELOW)), OTHER, trials=10)
-    assert merged(wide, further) == further == merged(further, wide)
+    assert merge_studies(wide, further) == further == merge_studies(further, wide)
     with pytest.raises(UserError, match="has contenders sgd: extensions"):
-        merged(wide, study_of(extended((2, 6, BELOW)), OTHER, trials=6))
-    added = merged(wide, study_of(Contender(name="adamw", optimizer=AdamW(), space=RATE)))
+        merge_studies(wide, study_of(extended((2, 6, BELOW)), OTHER, trials=6))
+    added = merge_studies(wide, study_of(Contender(name="adamw", optimizer=AdamW(), space=RATE)))
     assert added.contenders == (*wide.contenders, Contender(name="adamw", optimizer=AdamW(), space=RATE))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import SGD, Choice, Space
-from jaxopt_bench.study import Contender, Study, merged, points, protocol, rungs, training_epochs, units
+from jaxopt_bench.study import Contender, Study, merge_studies, points, protocol, rungs, training_epochs, units
 from jaxopt_bench.study.halving import most_trials
 from tests.study.studies import WORKLOAD, small_study
 
@@ -132,8 +132,8 @@ def test_halving_fields_are_read_back_from_json_and_absent_from_other_studies():
 def test_studies_with_different_halving_are_not_merged():
     for change in ({"halving_factor": 3}, {"halving_rungs": 2}, {"search": "sobol", "halving_rungs": 2}):
         with pytest.raises(UserError, match=f"{next(iter(change))}: "):
-            merged(halving(), halving(**change))
-    assert merged(halving(), halving(trials=16)).trials == 16
+            merge_studies(halving(), halving(**change))
+    assert merge_studies(halving(), halving(trials=16)).trials == 16
 
 
 def test_the_first_rung_of_a_small_space_has_a_trial_for_each_of_its_points():

@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Axis, Choice, Space
-from jaxopt_bench.study import Contender, Planned, Study, Unit, confirmations, finalists, points, trials, units
+from jaxopt_bench.study import (
+    Contender,
+    PlannedRun,
+    Study,
+    Unit,
+    plan_confirmations,
+    plan_finalists,
+    plan_trials,
+    points,
+    units,
+)
 from jaxopt_bench.study.study import MOST_SEEDS
 from tests.study.studies import RATE, WORKLOAD, small_study
 
@@ -38,14 +48,14 @@ plans = st.fixed_dictionaries(
 )
 
 
-def planned(study: Study) -> dict[tuple[Unit, str], list[Planned]]:
+def planned(study: Study) -> dict[tuple[Unit, str], list[PlannedRun]]:
     """Returns all runs of a study by unit and phase, as if the last trials were the best."""
-    made: dict[tuple[Unit, str], list[Planned]] = {}
+    made: dict[tuple[Unit, str], list[PlannedRun]] = {}
     for unit in units(study):
         best = range(len(points(study, unit)))[::-1]
-        made[unit, "trial"] = trials(study, unit)
-        made[unit, "finalist"] = finalists(study, unit, best[: study.finalists_among(len(best))])
-        made[unit, "confirmation"] = confirmations(study, unit, best[0])
+        made[unit, "trial"] = plan_trials(study, unit)
+        made[unit, "finalist"] = plan_finalists(study, unit, best[: study.finalists_among(len(best))])
+        made[unit, "confirmation"] = plan_confirmations(study, unit, best[0])
     return made
 
 
@@ -91,7 +101,7 @@ def test_trials_finalists_confirmations_and_repetitions_share_no_seeds(fields):
 def test_first_seeds_are_as_far_apart_as_the_largest_number_of_seeds():
     study = small_study(trials=1, seeds=1, repetitions=100, seed=2**31 - 1)
     tuned = [unit for unit in units(study) if unit.contender.searched]
-    phases = [(trials(study, u), finalists(study, u, [0]), confirmations(study, u, 0)) for u in tuned]
+    phases = [(plan_trials(study, u), plan_finalists(study, u, [0]), plan_confirmations(study, u, 0)) for u in tuned]
     first = sorted(runs[0].experiment.seed for of_unit in phases for runs in of_unit)
     assert all(later - earlier >= MOST_SEEDS for earlier, later in itertools.pairwise(first))
     assert len(first) == 300
@@ -114,7 +124,7 @@ def test_no_two_runs_have_the_same_digest_or_the_same_folder(fields):
 def test_contenders_have_equal_budgets_and_all_seeds_of_a_trial_equal_values(fields):
     study = study_of(fields)
     for unit in units(study):
-        runs = trials(study, unit)
+        runs = plan_trials(study, unit)
         if not unit.contender.searched:
             assert runs == []
             continue
@@ -136,7 +146,7 @@ def test_finalists_are_the_best_trials_with_other_seeds(fields):
         if phase == "finalist" and (not unit.contender.searched or study.trials == 1):
             assert runs == []  # there are not two trials to select from
         elif phase == "finalist":
-            tried = {run.trial: run.experiment for run in trials(study, unit)}
+            tried = {run.trial: run.experiment for run in plan_trials(study, unit)}
             assert len(tried) == study.trials
             best = sorted(tried, reverse=True)[: study.finalists]
             assert [(run.trial, run.seed) for run in runs] == list(itertools.product(best, range(study.finalist_seeds)))
@@ -150,7 +160,7 @@ def test_confirmations_have_the_hyperparameters_of_the_confirmed_trial(fields):
     study = study_of(fields)
     for unit in units(study):
         for trial in {0, len(points(study, unit)) - 1}:
-            runs = confirmations(study, unit, trial)
+            runs = plan_confirmations(study, unit, trial)
             assert [run.trial for run in runs] == [trial] * study.seeds
             assert {run.experiment.optimizer for run in runs} == {
                 unit.contender.at(points(study, unit)[trial]).optimizer
@@ -161,7 +171,7 @@ def test_an_untuned_optimizer_is_confirmed_as_given():
     study = small_study()
     unit = Unit(WORKLOAD, study.contender("adam"))
     assert points(study, unit) == [{}]
-    assert {run.experiment.optimizer for run in confirmations(study, unit, 0)} == {Adam()}
+    assert {run.experiment.optimizer for run in plan_confirmations(study, unit, 0)} == {Adam()}
 
 
 @pytest.mark.parametrize("search", ["sobol", "random"])
@@ -169,11 +179,11 @@ def test_a_study_that_grows_keeps_its_runs(search):
     small = small_study(search=search, workloads=WORKLOADS, contenders=CONTENDERS)
     large = dataclasses.replace(small, trials=7, trial_seeds=2, seeds=4, repetitions=2)
     for unit in units(small):
-        assert {run.path for run in trials(small, unit)} <= {run.path for run in trials(large, unit)}
-        for one, other in zip(confirmations(small, unit, 0), confirmations(large, unit, 0), strict=False):
+        assert {run.path for run in plan_trials(small, unit)} <= {run.path for run in plan_trials(large, unit)}
+        for one, other in zip(plan_confirmations(small, unit, 0), plan_confirmations(large, unit, 0), strict=False):
             assert one == other
         if unit.contender.searched:
-            assert finalists(small, unit, [1]) == finalists(large, unit, [0, 1])[large.finalist_seeds :]
+            assert plan_finalists(small, unit, [1]) == plan_finalists(large, unit, [0, 1])[large.finalist_seeds :]
 
 
 def test_repetitions_and_workloads_draw_different_points():
@@ -207,7 +217,7 @@ def test_contenders_share_points_regardless_of_names_and_order_of_fields(search)
     )
     study = small_study(contenders=contenders, trials=5, search=search)
     one, equal = (Unit(WORKLOAD, contender) for contender in contenders[:2])
-    assert [run.values for run in trials(study, one)] == [run.values for run in trials(study, equal)]
+    assert [run.values for run in plan_trials(study, one)] == [run.values for run in plan_trials(study, equal)]
     first = shares_of(study, "one")
     for name in ("wide", "more", "rate"):
         for own, expected in zip(shares_of(study, name), first, strict=True):
@@ -222,13 +232,13 @@ def test_a_space_of_few_points_has_one_trial_for_each_of_them():
     contender = Contender(name="sgd", optimizer=SGD(momentum=0.9), space=few)
     for search in ("sobol", "random", "grid"):
         study = small_study(contenders=(contender,), trials=16, search=search)
-        assert len({run.path for run in trials(study, units(study)[0])}) == 4
+        assert len({run.path for run in plan_trials(study, units(study)[0])}) == 4
 
 
 def test_the_entry_of_a_run_has_its_unit_in_json():
     study = small_study(trial_seeds=2, repetitions=2)
     unit = units(study)[1]
-    run = trials(study, unit)[3]
+    run = plan_trials(study, unit)[3]
     assert run.entry.to_json() == {
         "phase": "trial",
         "workload": "cnn",
@@ -245,5 +255,5 @@ def test_the_entry_of_a_run_has_its_unit_in_json():
 def test_a_grid_has_a_trial_for_each_of_its_points():
     space = Space({"optimizer.learning_rate": Axis(0.1, 1, "log"), "optimizer.weight_decay": Axis(1e-4, 1e-2, "log")})
     study = small_study(contenders=(Contender(name="sgd", optimizer=SGD(), space=space),), trials=10, search="grid")
-    values = [tuple(run.values.values()) for run in trials(study, units(study)[0])]
+    values = [tuple(run.values.values()) for run in plan_trials(study, units(study)[0])]
     assert values == [(rate, decay) for rate in (0.1, 0.316228, 1.0) for decay in (1e-4, 1e-3, 1e-2)]

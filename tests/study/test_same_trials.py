@@ -9,7 +9,7 @@ import pytest
 
 from jaxopt_bench import UserError
 from jaxopt_bench.optimizers import SGD, Axis, Constant, Cosine, Exponential, MultiStep, Space, WarmupStableDecay
-from jaxopt_bench.study import Contender, Extension, Study, merged, points, protocol, trials, units
+from jaxopt_bench.study import Contender, Extension, Study, merge_studies, plan_trials, points, protocol, units
 from tests.study.studies import RATE, WORKLOAD, small_study
 
 WORKLOADS = (WORKLOAD, dataclasses.replace(WORKLOAD, name="short", epochs=2))
@@ -58,7 +58,7 @@ def test_different_numbers_of_trials_are_refused():
         study_of(trials=None, total_epochs=20)
     equal = tuple(dataclasses.replace(workload, epochs=2) for workload in WORKLOADS)
     study = study_of(trials=None, total_epochs=20, workloads=equal)
-    assert [len(trials(study, unit)) for unit in units(study)] == [10] * 4
+    assert [len(plan_trials(study, unit)) for unit in units(study)] == [10] * 4
 
 
 WARMUP = Space({**RATE, "schedule.warmup": Axis(0.1, 2.0, "log")})
@@ -86,7 +86,7 @@ def test_lengths_in_epochs_are_refused_if_workloads_have_different_epochs(schedu
 def test_shares_of_training_are_accepted_and_can_be_searched(schedule):
     study = study_of(contenders=(Contender(name="sgd", optimizer=SGD(), schedule=schedule, space=SHARE),))
     shares = {
-        unit.workload.name: [run.experiment.schedule.warmup_share for run in trials(study, unit)]  # type: ignore[attr-defined]
+        unit.workload.name: [run.experiment.schedule.warmup_share for run in plan_trials(study, unit)]  # type: ignore[attr-defined]
         for unit in units(study)
     }
     assert shares["cnn"] == shares["short"]
@@ -97,9 +97,9 @@ def test_same_trials_is_in_the_protocol_and_cannot_change_when_a_study_grows():
     same, other = study_of(), study_of(same_trials=False)
     assert sum(line.startswith("Same trials:") for line in protocol(same)) == 1
     assert not any(line.startswith("Same trials:") for line in protocol(other))
-    assert merged(same, dataclasses.replace(same, trials=9)).trials == 9
+    assert merge_studies(same, dataclasses.replace(same, trials=9)).trials == 9
     with pytest.raises(UserError, match="same_trials: True; this command has False"):
-        merged(same, other)
+        merge_studies(same, other)
 
 
 def test_same_trials_is_recorded_only_if_it_is_true():

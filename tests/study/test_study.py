@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Axis, Choice, MultiStep, Padam, Space
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.study import Association, Claim, Comparison, Contender, Study, Target, experiment_of, merged
+from jaxopt_bench.study import Association, Claim, Comparison, Contender, Study, Target, experiment_of, merge_studies
 from jaxopt_bench.study.study import MOST_SEEDS
 from tests.study.studies import RATE, WORKLOAD, claim, small_study, studies
 
@@ -280,11 +280,11 @@ some = st.fixed_dictionaries(
 @given(some, some, some)
 def test_merging_contains_both_studies_in_any_order_and_is_idempotent(one, other, third):
     a, b, c = small_study(**one), small_study(**other), small_study(**third)
-    both = merged(a, b)
-    assert held(both) == held(merged(b, a))
-    assert held(merged(both, b)) == held(merged(both, a)) == held(both) == held(merged(a, both))
-    assert merged(a, a) == a
-    assert held(merged(both, c)) == held(merged(a, merged(b, c)))
+    both = merge_studies(a, b)
+    assert held(both) == held(merge_studies(b, a))
+    assert held(merge_studies(both, b)) == held(merge_studies(both, a)) == held(both) == held(merge_studies(a, both))
+    assert merge_studies(a, a) == a
+    assert held(merge_studies(both, c)) == held(merge_studies(a, merge_studies(b, c)))
     for study in (a, b):
         assert held(study)["workloads"].items() <= held(both)["workloads"].items()
         assert held(study)["contenders"].items() <= held(both)["contenders"].items()
@@ -295,11 +295,11 @@ def test_merging_contains_both_studies_in_any_order_and_is_idempotent(one, other
 
 def test_a_budget_in_epochs_grows_and_cannot_become_one_in_trials():
     small, large = (small_study(trials=None, total_epochs=epochs) for epochs in (20, 50))
-    assert merged(large, small).total_epochs == merged(small, large).total_epochs == 50
+    assert merge_studies(large, small).total_epochs == merge_studies(small, large).total_epochs == 50
     with pytest.raises(UserError, match=r"has trials: None; this command has 2\. Expected the same"):
-        merged(small, small_study())
+        merge_studies(small, small_study())
     with pytest.raises(UserError, match=r"has trials: 2; this command has None"):
-        merged(small_study(), small)
+        merge_studies(small_study(), small)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_a_budget_in_epochs_grows_and_cannot_become_one_in_trials():
 )
 def test_studies_with_other_differences_cannot_be_merged_and_the_error_names_one(fields, message):
     with pytest.raises(UserError, match=rf"the study in this folder has {message}"):
-        merged(small_study(), small_study(**fields))
+        merge_studies(small_study(), small_study(**fields))
 
 
 def test_questions_claims_and_targets_may_change_but_those_of_other_parts_stay():
@@ -347,11 +347,11 @@ def test_questions_claims_and_targets_may_change_but_those_of_other_parts_stay()
     )
     part = whole.only(["a"], ["x"])
     assert (part.claims, part.targets) == ((claim("x"),), whole.targets[:1])
-    again = merged(whole, part)
+    again = merge_studies(whole, part)
     assert set(again.targets) == set(whole.targets)
     assert set(again.claims) == set(whole.claims)
     changed = dataclasses.replace(whole, question="really?", targets=[TARGET_OF[w.name] for w in WORKLOADS], claims=())
-    assert merged(whole, changed) == changed
+    assert merge_studies(whole, changed) == changed
 
 
 TARGET_OF = {w.name: Target(workload=w.name, measure="validation_loss", value=0.5) for w in WORKLOADS}
@@ -416,9 +416,9 @@ def test_a_budget_that_is_too_large_is_refused(fields, message):
 
 def test_seeds_of_finalists_have_no_effect_on_a_study_without_finalists():
     one, other = (small_study(finalists=0, finalist_seeds=seeds) for seeds in (2, 3))
-    assert merged(one, other) == other
+    assert merge_studies(one, other) == other
 
 
 def test_the_error_for_different_epochs_says_that_epochs_of_a_run_cannot_grow():
     with pytest.raises(UserError, match=r"epochs 10; .* epochs 11.*the epochs of a run \(--epochs\) stay the same"):
-        merged(small_study(), small_study(workloads=(dataclasses.replace(WORKLOAD, epochs=11),)))
+        merge_studies(small_study(), small_study(workloads=(dataclasses.replace(WORKLOAD, epochs=11),)))

@@ -23,9 +23,9 @@ from jaxopt_bench.training import (
     Task,
     abstract_states,
     choose_code_path,
-    everywhere,
     initial_states,
     padded_batches,
+    replicated_sharding,
 )
 from tests.networks import Normed
 from tests.runs.test_train import Killed, KilledAt, Said, assert_same
@@ -56,8 +56,8 @@ def trained(experiment: Any, path: CodePath, members: int, devices: int) -> dict
     ]
     program = Program(task, members)
     states, metrics = initial_states(tasks), program.empty_metrics()
-    images = jax.device_put(IMAGES, everywhere(task.code_path))
-    order = program.epoch_orders(states.seed, 0)
+    images = jax.device_put(IMAGES, replicated_sharding(task.code_path))
+    order = program.epoch_permutations(states.seed, 0)
     for steps in (3, 4):
         states, metrics = program.advance(states, metrics, images, order, jnp.full(members, steps, jnp.int32))
     where = jax.tree.leaves(states.params)[0].sharding
@@ -188,8 +188,8 @@ def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> N
     path, tasks = task.code_path, [task] * members
     program = Program(task, members)
     states, metrics = initial_states(tasks), program.empty_metrics()
-    images = jax.device_put(IMAGES, everywhere(path))
-    order = program.epoch_orders(states.seed, 0)
+    images = jax.device_put(IMAGES, replicated_sharding(path))
+    order = program.epoch_permutations(states.seed, 0)
     for emptied in (False, True, False):
         states, metrics = program.advance(states, metrics, images, order, jnp.full(members, 1, jnp.int32))
         metrics = program.empty_metrics() if emptied else metrics

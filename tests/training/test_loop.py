@@ -27,7 +27,7 @@ from jaxopt_bench.training import (
     member,
     padded_batches,
 )
-from jaxopt_bench.training.batches import EVALUATION_BATCH, epoch_order
+from jaxopt_bench.training.batches import EVALUATION_BATCH, epoch_permutation
 from tests.tasks import changed, drawn_images, task_on
 
 EXAMPLES = 205
@@ -45,12 +45,12 @@ def task(tiny) -> Task:
 
 
 def test_each_epoch_and_seed_has_its_own_order_of_all_examples(task):
-    orders = [np.asarray(epoch_order(task, SEED, epoch)) for epoch in range(3)]
+    orders = [np.asarray(epoch_permutation(task, SEED, epoch)) for epoch in range(3)]
     for order in orders:
         assert sorted(order.tolist()) == list(range(EXAMPLES))
     assert not (orders[0] == orders[1]).all()
-    np.testing.assert_array_equal(orders[2], epoch_order(task, SEED, 2))
-    assert not (orders[0] == np.asarray(epoch_order(task, SEED + 1, 0))).all()
+    np.testing.assert_array_equal(orders[2], epoch_permutation(task, SEED, 2))
+    assert not (orders[0] == np.asarray(epoch_permutation(task, SEED + 1, 0))).all()
 
 
 def advanced(task: Task, data: Labelled, *divisions: int, tasks: Sequence[Task] = ()) -> tuple[TrainState, StepMetrics]:
@@ -59,7 +59,7 @@ def advanced(task: Task, data: Labelled, *divisions: int, tasks: Sequence[Task] 
     program = Program(task, len(tasks))
     states, metrics = initial_states(tasks), program.empty_metrics()
     for steps in divisions:
-        order = program.epoch_orders(states.seed, int(states.step[0]) // task.steps_per_epoch)
+        order = program.epoch_permutations(states.seed, int(states.step[0]) // task.steps_per_epoch)
         states, metrics = program.advance(states, metrics, data, order, jnp.full(len(tasks), steps))
     return states, metrics
 
@@ -69,7 +69,7 @@ def test_advancing_equals_single_steps_with_the_batches_of_the_order(task, data,
     step = jax.jit(make_train_step(task))
     state = initial_state(task)
     for epoch in range(2):
-        for indices in np.asarray(epoch_order(task, state.seed, epoch))[:200].reshape(5, 40):
+        for indices in np.asarray(epoch_permutation(task, state.seed, epoch))[:200].reshape(5, 40):
             state, _ = step(state, take_examples(data, indices))
     ours, _ = advanced(task_on(task.experiment, EXAMPLES, code_path=code_path), data, 5, 2, 3)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=2e-5, atol=1e-6), ours, state)
@@ -96,7 +96,7 @@ def test_one_compilation_serves_any_number_of_steps(task, data):
     program = Program(compiled)
     states, metrics = initial_states([compiled]), program.empty_metrics()
     for steps in (1, 2, 2):
-        order = program.epoch_orders(states.seed, 0)
+        order = program.epoch_permutations(states.seed, 0)
         states, metrics = program.advance(states, metrics, data, order, jnp.full(1, steps))
     assert program._advance._cache_size() == 1  # type: ignore[attr-defined]
 
@@ -104,7 +104,7 @@ def test_one_compilation_serves_any_number_of_steps(task, data):
 def test_metrics_are_means_over_steps(task, data):
     step = jax.jit(make_train_step(task))
     state = initial_state(task)
-    order = np.asarray(epoch_order(task, SEED, 0))[:160].reshape(4, 40)
+    order = np.asarray(epoch_permutation(task, SEED, 0))[:160].reshape(4, 40)
     expected = []
     for indices in order:
         state, metrics = step(state, take_examples(data, indices))
@@ -146,7 +146,7 @@ def test_predictions_are_each_members_network_applied_to_each_example(task, code
 
 def test_the_first_batch_is_that_of_the_first_step(task, data):
     batch, prepared = Program(task).first_batch(data, jnp.uint32(3))
-    indices = np.asarray(epoch_order(task, jnp.uint32(3), 0))[:40]
+    indices = np.asarray(epoch_permutation(task, jnp.uint32(3), 0))[:40]
     np.testing.assert_array_equal(batch.inputs, data.inputs[indices])
     np.testing.assert_array_equal(batch.labels, data.labels[indices])
     seen = augment(task.experiment.workload.problem.augmentation, data.inputs[indices], 3, 0, (0.3,), (0.35,))
@@ -238,7 +238,7 @@ def test_other_hyperparameters_and_restored_states_need_no_new_compilation(task,
     program = Program(task)
     states, metrics = initial_states([task]), program.empty_metrics()
     for factor in (1.0, 0.5, 2.0):
-        order = program.epoch_orders(states.seed, 0)
+        order = program.epoch_permutations(states.seed, 0)
         states, metrics = program.advance(states, metrics, data, order, jnp.ones(1, jnp.int32))
         saved = jax.tree.map(np.asarray, (states, metrics))  # as in a checkpoint
         states, metrics = jax.tree.map(jnp.asarray, saved)

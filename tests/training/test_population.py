@@ -51,7 +51,7 @@ def train(tasks: list[Task], data: Labelled, epochs: int = 2):
     states = initial_states(tasks)
     for epoch in range(epochs):
         steps = jnp.full(count, task.steps_per_epoch)
-        order = program.epoch_orders(states.seed, epoch)
+        order = program.epoch_permutations(states.seed, epoch)
         states, metrics = program.advance(states, program.empty_metrics(), data, order, steps)
     split = jax.tree.map(np.asarray, take_examples(data, slice(40)))
     return metrics, states, program.evaluator.evaluate(states, list(padded_batches(split, 16)))
@@ -82,7 +82,7 @@ def test_members_with_batch_statistics_are_bit_identical_to_single_runs(model, t
         changes = [{"model": MODELS[model], "seed": seed, "optimizer": SGD(momentum=0.9)} for seed in seeds]
         tasks, count = tasks_of(tiny, MAP, *changes), len(seeds)
         states, program = initial_states(tasks), Program(tasks[0], count)
-        order = program.epoch_orders(states.seed, 0)
+        order = program.epoch_permutations(states.seed, 0)
         return program.advance(states, program.empty_metrics(), data, order, jnp.full(count, 3))
 
     jax.tree.map(np.testing.assert_array_equal, member(advanced(0, 1), 1), member(advanced(1), 0))
@@ -137,7 +137,7 @@ def test_each_member_makes_its_own_number_of_steps(tiny, data, path):
     program = Program(tasks[0], 3)
     states, counts = initial_states(tasks), jnp.array([2, 0, 5])
     before = jax.tree.map(np.asarray, states)
-    order = program.epoch_orders(states.seed, 0)
+    order = program.epoch_permutations(states.seed, 0)
     states, metrics = program.advance(states, program.empty_metrics(), data, order, counts)
     assert states.step.tolist() == metrics.steps.tolist() == [2, 0, 5]
     jax.tree.map(np.testing.assert_array_equal, member(states, 1), member(before, 1))

@@ -12,7 +12,7 @@ import pytest
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Exponential, MultiStep
 from jaxopt_bench.training import Task, abstract_states, initial_state, initial_states
-from jaxopt_bench.training.state import moment
+from jaxopt_bench.training.state import make_step_context
 from tests.tasks import changed, task_on
 
 
@@ -23,7 +23,7 @@ def test_a_boundary_acts_at_the_first_step_of_its_epoch_even_of_long_epochs(tiny
     numbers = schedule.hyperparameters()
     ours = [
         float(
-            moment(
+            make_step_context(
                 experiment, task.steps_per_epoch, numbers, jnp.uint32(0), jnp.int32(epoch * 12_500 + step)
             ).multiplier
         )
@@ -47,7 +47,9 @@ def test_a_drop_within_an_epoch_acts_at_the_first_step_at_or_after_it(tiny, step
         experiment = changed(tiny, batch_size=1, epochs=10, schedule=schedule)
         numbers = schedule.hyperparameters()
         multipliers = jax.vmap(
-            lambda step, e=experiment, n=numbers: moment(e, steps_per_epoch, n, jnp.uint32(0), step).multiplier
+            lambda step, e=experiment, n=numbers: (
+                make_step_context(e, steps_per_epoch, n, jnp.uint32(0), step).multiplier
+            )
         )
         found = np.asarray(jax.jit(multipliers)(steps), np.float64)
         np.testing.assert_array_equal(np.rint(-np.log2(found)), expected)

@@ -192,7 +192,7 @@ def test_training_updates_the_running_averages_and_evaluation_only_reads_them(ti
     evaluate = make_evaluation_step(task)
     kept = jax.tree.map(np.array, after.variables)
     metrics, found = evaluate(after.params, after.variables, batch, jnp.ones(8, bool))
-    assert np.isfinite(float(metrics.compute(task.problem.measured)["loss"]))
+    assert np.isfinite(float(metrics.compute(task.problem.all_metrics)["loss"]))
     jax.tree.map(np.testing.assert_array_equal, after.variables, kept)
     _, alone = evaluate(after.params, after.variables, take_examples(batch, slice(3)), jnp.ones(3, bool))
     np.testing.assert_allclose(alone["loss"], found["loss"][:3], rtol=1e-5)  # unlike in training
@@ -205,8 +205,8 @@ def test_masked_examples_do_not_count(tiny):
     state, evaluate = initial_state(task), make_evaluation_step(task)
     mask = jnp.arange(16) < 5
     first = take_examples(batch, slice(5))
-    masked = evaluate(state.params, state.variables, batch, mask)[0].compute(task.problem.measured)
-    alone = evaluate(state.params, state.variables, first, jnp.ones(5, bool))[0].compute(task.problem.measured)
+    masked = evaluate(state.params, state.variables, batch, mask)[0].compute(task.problem.all_metrics)
+    alone = evaluate(state.params, state.variables, first, jnp.ones(5, bool))[0].compute(task.problem.all_metrics)
     np.testing.assert_allclose(masked["loss"], alone["loss"], rtol=1e-6)
     np.testing.assert_allclose(masked["accuracy"], alone["accuracy"], rtol=1e-6)
 

@@ -20,11 +20,11 @@ from jaxopt_bench.results import load, metrics_of
 from jaxopt_bench.results.columns import run_types
 from jaxopt_bench.study import Association, Claim, Comparison, Study, Target, Timing
 from jaxopt_bench.verdict import (
-    answers,
     evidence_in_words,
-    judged_by,
+    judge_claims,
+    judging_measure,
     paragraphs,
-    ranked,
+    rank_trials,
     scores_in_words,
     sensitivity_in_words,
     trial_scores,
@@ -70,7 +70,7 @@ def judged(rows, made=None, **fields):
 def test_the_lowest_error_leads_and_is_printed_in_its_own_unit():
     _, ranking, said = judged(reached("relative_error", ERRORS))
     assert [s.contender for s in ranking.standings] == ["adam", "sgd"]
-    assert ranking.scale.primary.name == "test_relative_error"
+    assert ranking.measures.primary.name == "test_relative_error"
     (pair,) = ranking.pairs
     expected = scipy.stats.ttest_ind(ERRORS["sgd"], ERRORS["adam"], equal_var=False)
     low, high = expected.confidence_interval(0.95)
@@ -107,7 +107,7 @@ def test_amounts_have_the_unit_of_the_metric():
     _, ranking, said = judged(reached("loss", ERRORS, (NATS,)))
     assert "the lowest mean test cross-entropy, 0.1050 nats (" in said
     assert "ahead of sgd (by 0.2080 nats, " in said
-    assert ranking.scale.primary.title == "test cross-entropy (nats)"
+    assert ranking.measures.primary.title == "test cross-entropy (nats)"
 
 
 def test_the_ranking_and_the_seeds_needed_do_not_depend_on_the_direction():
@@ -182,7 +182,7 @@ def test_the_selected_trial_is_the_best_one_by_the_metric(metric, metrics, value
     made = line_study(select=f"validation_{metric}", workloads=(Workload(name="line", problem=problem, epochs=2),))
     scores = trial_scores(made, results(trials(values, metric, metrics)))
     assert [score.value for score in scores] == values
-    chosen = ranked(scores, higher=judged_by(made, "line", metrics).higher_is_better)
+    chosen = rank_trials(scores, higher=judging_measure(made, "line", metrics).higher_is_better)
     assert chosen[0].trial == best
     assert {score.trial for score in chosen} == {i for i, value in enumerate(values) if value is not None}
 
@@ -190,7 +190,7 @@ def test_the_selected_trial_is_the_best_one_by_the_metric(metric, metrics, value
 def test_a_measure_that_the_runs_do_not_have_is_named():
     made = line_study(select="validation_r2")
     with pytest.raises(UserError, match=r"Study\.select, on the workload line 'validation_r2'.*validation_loss"):
-        judged_by(made, "line", (ERROR,))
+        judging_measure(made, "line", (ERROR,))
 
 
 @pytest.mark.parametrize(("measure", "value", "step"), [("relative_error", 0.35, 20), ("r2", 0.35, 10)])
@@ -240,7 +240,7 @@ def claim(*parts) -> Claim:
 def test_claims_are_answered_in_the_metrics_unit():
     part = Comparison(measure="test_relative_error", lower="adam", higher="sgd")
     made = line_study(claims=(claim(part), claim(dataclasses.replace(part, lower="sgd", higher="adam"))))
-    one, other = answers(results(reached("relative_error", ERRORS)), document(made))
+    one, other = judge_claims(results(reached("relative_error", ERRORS)), document(made))
     assert (one.answer, other.answer) == ("supported", "contradicted")
     test = scipy.stats.ttest_ind(ERRORS["sgd"], ERRORS["adam"], equal_var=False)
     low, high = test.confidence_interval(0.95)
@@ -255,7 +255,7 @@ def test_claims_are_answered_in_the_metrics_unit():
 )
 def test_a_trial_that_diverged_is_the_worst_in_either_direction(metric, values, rho):
     part = Association(measure=f"validation_{metric}", contender="adam", field="optimizer.learning_rate")
-    (found,) = answers(results(trials(values, metric)), document(line_study(claims=(claim(part),))))
+    (found,) = judge_claims(results(trials(values, metric)), document(line_study(claims=(claim(part),))))
     assert found.evidence[0].correlation.rho == rho
 
 
@@ -282,7 +282,7 @@ def test_roughness_is_that_of_the_headline_metrics_curve_on_the_test_split():
 )
 def test_results_are_of_the_first_measured_split_and_the_paragraph_names_it(split, sentence):
     _, ranking, said = judged(reached("relative_error", ERRORS, split=split))
-    assert ranking.scale.primary.name == f"{split}_relative_error"
+    assert ranking.measures.primary.name == f"{split}_relative_error"
     words = {"train_clean": "clean training"}.get(split, split)
     assert said.startswith(f"On line, adam has the lowest mean {words} relative error, 0.1050 (")
     assert ("There are n" in said) == (sentence is not None)
@@ -323,14 +323,14 @@ def test_each_workload_has_its_own_headline():
     rows = mixed_rows()
     found, _, _ = judged(rows, made)
     said = [" ".join(paragraphs(found, ranking)) for ranking in found.rankings]
-    assert [r.scale.primary.name for r in found.rankings] == [
+    assert [r.measures.primary.name for r in found.rankings] == [
         "test_accuracy", "test_relative_error", "train_clean_relative_error",
     ]  # fmt: skip
     assert [r.standings[0].contender for r in found.rankings] == ["sgd", "adam", "sgd"]
     assert said[0].startswith("On digits_cnn, sgd has the highest mean test accuracy, 91.00% (")
     assert said[1].startswith("On line, adam has the lowest mean test relative error, 0.1050 (")
     assert said[2].startswith("On exact, sgd has the lowest mean clean training relative error, 0.1050 (")
-    answered = {(a.workload, a.claim.comparisons[0].measure): a for a in answers(results(rows), document(made))}
+    answered = {(a.workload, a.claim.comparisons[0].measure): a for a in judge_claims(results(rows), document(made))}
     assert answered["digits_cnn", "test_accuracy"].answer == "supported"
     assert answered["line", "test_relative_error"].answer == "supported"
     unmeasured = answered["line", "test_accuracy"]

@@ -10,7 +10,7 @@ import scipy.stats
 
 from jaxopt_bench.measures import measures, roughness
 from jaxopt_bench.study import Association, Claim, Comparison
-from jaxopt_bench.verdict import answers, evidence_in_words, verdict
+from jaxopt_bench.verdict import evidence_in_words, judge_claims, verdict
 from tests.results.directories import METRICS
 from tests.verdict.made import confirmed, document, results, study, tried
 
@@ -27,7 +27,7 @@ def claim(*parts):
 
 def answered(rows, *parts, curves=(), names=("adam", "sgd"), **fields):
     made = study(list(names), claims=(claim(*parts),), **fields)
-    (found,) = answers(results(rows, curves), document(made))
+    (found,) = judge_claims(results(rows, curves), document(made))
     return found
 
 
@@ -121,7 +121,7 @@ def test_the_evidence_states_how_the_setting_differs():
         ["adam", "sgd"],
         claims=(dataclasses.replace(claim(comparison("sgd", "adam")), differs=differs),),
     )
-    (found,) = answers(results(ROWS), document(made))
+    (found,) = judge_claims(results(ROWS), document(made))
     assert evidence_in_words(found).endswith(f". The setting here differs: {differs}")
 
 

@@ -8,15 +8,15 @@ import re
 import pytest
 
 from jaxopt_bench.strict_json import json_text, parse_json
-from jaxopt_bench.verdict import across, across_in_words, export, verdict, verdict_to_json
+from jaxopt_bench.verdict import compute_suite_verdict, describe_suite_verdict, export, verdict, verdict_to_json
 from tests.verdict.suites import suite
-from tests.verdict.test_across import QUALITIES, WORKLOADS
-from tests.verdict.test_shared import tried
+from tests.verdict.test_single_settings import tried
+from tests.verdict.test_suite import QUALITIES, WORKLOADS
 
 
 def exported(made, document, reference=None):
     found = verdict(made, document)
-    whole = across(made, document, found, reference)
+    whole = compute_suite_verdict(made, document, found, reference)
     return parse_json(json_text(verdict_to_json(made, document, found, whole, reference))), found, whole
 
 
@@ -57,13 +57,13 @@ def test_the_numbers_equal_those_of_the_verdict():
     assert suite_part["optimizers"][0]["scores"]["loss_a"] == list(whole.runs["adam"]["loss_a"])
     assert suite_part["optimizers"][2]["steps_share"]["value"] is None  # sgd is slower on most workloads
     assert suite_part["friedman"]["critical_difference"] == pytest.approx(whole.friedman.critical_difference)
-    assert suite_part["text"] == across_in_words(whole)
+    assert suite_part["text"] == describe_suite_verdict(whole)
     assert suite_part["single_settings"] == []
 
 
 def test_single_settings_are_exported():
     written, _, whole = exported(*tried())
-    first, own = written["suite"]["single_settings"][0], whole.shared[0]
+    first, own = written["suite"]["single_settings"][0], whole.single_settings[0]
     assert first["name"] == own.contender
     assert first["values"] == own.values
     assert first["left_out"] == own.left_out

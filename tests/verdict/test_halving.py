@@ -10,7 +10,7 @@ import pytest
 
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.study import Association, Contender
-from jaxopt_bench.verdict import answers, paragraphs, ranked, trial_scores, verdict
+from jaxopt_bench.verdict import judge_claims, paragraphs, rank_trials, trial_scores, verdict
 from tests.verdict.made import RATES, confirmed, document, results, row, selection, study
 from tests.verdict.test_claims import claim
 from tests.verdict.test_verdict import CLEAR, FALLING, IMPROVING, said_of_edges
@@ -52,7 +52,11 @@ def test_trials_are_compared_by_their_recorded_losses_at_the_rung():
     trials = ([[3.0, 2.0, 1.0, 0.1]], [[2.5, 2.2]], [[1.0, 2.0, 9.0]], [[1.0]])
     found = scores(halving(), 2, *trials)
     assert [score.value for score in found] == [2.0, 2.2, 2.0, None]
-    assert [score.trial for score in ranked(found, higher=False)] == [0, 2, 1]  # the earlier of equal trials is first
+    assert [score.trial for score in rank_trials(found, higher=False)] == [
+        0,
+        2,
+        1,
+    ]  # the earlier of equal trials is first
     assert [score.value for score in scores(halving(), 1, *trials)] == [3.0, 2.5, 1.0, 1.0]
 
 
@@ -109,6 +113,6 @@ def test_a_claim_about_the_influence_of_a_hyperparameter_is_undecided():
     part = Association(measure="validation_loss", contender="adam", field="optimizer.learning_rate")
     rows, lines = tables([[[9, 0.1 * i]] for i in range(8)], rates=EIGHT)
     made = dataclasses.replace(halving(), claims=(claim(part),))
-    (found,) = answers(results(rows, lines), document(made))
+    (found,) = judge_claims(results(rows, lines), document(made))
     assert found.answer == "undecided"
     assert found.evidence[0].undecidable == "successive halving trains only the best trials to the end"

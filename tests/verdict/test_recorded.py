@@ -10,8 +10,17 @@ import polars as pl
 import pytest
 
 from jaxopt_bench.results import load
-from jaxopt_bench.study import STUDIES, Planned, confirmations, experiment_of, finalists, rungs, trials, units
-from jaxopt_bench.verdict import paragraphs, ranked, trial_scores, verdict
+from jaxopt_bench.study import (
+    STUDIES,
+    PlannedRun,
+    experiment_of,
+    plan_confirmations,
+    plan_finalists,
+    plan_trials,
+    rungs,
+    units,
+)
+from jaxopt_bench.verdict import paragraphs, rank_trials, trial_scores, verdict
 
 FOLDER = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
@@ -43,14 +52,14 @@ def test_all_runs_that_a_study_plans_are_recorded(name):
     results = load(FOLDER / name)
     (document,) = results.documents
     study, runs = document.study, document.runs
-    planned: list[Planned] = []
+    planned: list[PlannedRun] = []
     for unit in units(study):
         chosen = document.selection(unit.key)
         assert chosen is not None
         assert chosen.trial is not None
-        planned += trials(study, unit)
-        planned += finalists(study, unit, document.finalists(unit.key))
-        planned += confirmations(study, unit, chosen.trial)
+        planned += plan_trials(study, unit)
+        planned += plan_finalists(study, unit, document.finalists(unit.key))
+        planned += plan_confirmations(study, unit, chosen.trial)
         own = tuple(run.digest for run in runs if run.unit == unit.key and run.phase == "trial")
         assert chosen.among == own
     assert set(results.runs["digest"]) == {run.digest for run in runs}
@@ -77,9 +86,9 @@ def test_each_recorded_part_of_the_suite_is_complete():
         chosen = document.selection(unit.key)
         if chosen is not None and chosen.trial is not None:
             runs = [
-                *trials(document.study, unit),
-                *finalists(document.study, unit, document.finalists(unit.key)),
-                *confirmations(document.study, unit, chosen.trial),
+                *plan_trials(document.study, unit),
+                *plan_finalists(document.study, unit, document.finalists(unit.key)),
+                *plan_confirmations(document.study, unit, chosen.trial),
             ]
             planned |= {run.entry.digest for run in runs}
     assert planned == recorded
@@ -123,9 +132,9 @@ def test_halving_of_recorded_searches_gives_the_numbers_of_the_readme(name, most
             left = left[:trials_left]
             reached[left] = epochs
             scores = [score for score in trial_scores(study, part, epochs) if score.trial in left]
-            left = [score.trial for score in ranked(scores, higher=False)]
+            left = [score.trial for score in rank_trials(scores, higher=False)]
         ends = [len(results.lines(path).filter(pl.col("split") == "validation")) for path in rows["path"]]
-        same += left[0] == ranked(trial_scores(study, part), higher=False)[0].trial
+        same += left[0] == rank_trials(trial_scores(study, part), higher=False)[0].trial
         trained += sum(ends)
         needed += int(np.minimum(reached, ends).sum())
     assert (same, len(units(study)), trained, needed) == HALVED[name, most]

@@ -17,7 +17,7 @@ from jaxopt_bench.measures import measures
 from jaxopt_bench.optimizers import OPTIMIZERS, Axis, Space
 from jaxopt_bench.study import Contender, Extension, Target, Timing
 from jaxopt_bench.study.search import draw
-from jaxopt_bench.verdict import edges, paragraphs, sample, scores_in_words, sensitivity_in_words, verdict
+from jaxopt_bench.verdict import find_edges, paragraphs, sample, scores_in_words, sensitivity_in_words, verdict
 from jaxopt_bench.verdict.trials import improving_edges
 from tests.results.directories import METRICS
 from tests.verdict.made import confirmed, document, results, row, selection, study, tried
@@ -297,7 +297,7 @@ def test_runs_of_finalists_cost_time_and_are_neither_trials_nor_confirmations():
     (without,), (found,) = (verdict(results(own), document(made)).rankings for own in (rows, rows + again))
     (one,), (other,) = without.standings, found.standings
     assert other == dataclasses.replace(one, cost=one.cost + 16)
-    assert found.scale.tolerance == without.scale.tolerance
+    assert found.measures.tolerance == without.measures.tolerance
 
 
 def test_diverged_trials_use_budget_and_are_not_among_the_good_learning_rates():
@@ -380,8 +380,8 @@ def test_the_edges_of_an_extended_search_space_are_those_of_its_full_range():
     box = Extension(after=8, until=12, space=Space({rate: Axis(1.0, 10.0, "log")}))
     space = Space({rate: Axis(1e-4, 1.0, "log")})
     reach = Contender(name="adam", optimizer=OPTIMIZERS["adam"], space=space, extensions=(box,)).reach
-    assert (edges(space, {rate: 0.9}), edges(reach, {rate: 0.9})) == ([f"{rate} (high)"], [])
-    assert edges(reach, {rate: 9.0}) == [f"{rate} (high)"]
+    assert (find_edges(space, {rate: 0.9}), find_edges(reach, {rate: 0.9})) == ([f"{rate} (high)"], [])
+    assert find_edges(reach, {rate: 9.0}) == [f"{rate} (high)"]
     rates = [*RATES, *(10.0 ** ((i + 0.5) / 4) for i in range(4))]
     falling = dict(zip(rates, [0.9 - 0.05 * i for i in range(12)], strict=True))
     assert "lies: adam (learning_rate, high). --widen" in said_of_edges(falling, "high", boxes=(box,), trials=12)
@@ -430,7 +430,7 @@ def test_a_hyperparameter_without_influence_is_rarely_reported_at_an_edge():
         points = draw(space, 8, "sobol", seed, "digits_cnn", "adam", 0)
         losses = rng.uniform(size=8)
         best = points[int(losses.argmin())]
-        winner = selection("adam", values=best, edges=tuple(edges(space, best)))
+        winner = selection("adam", values=best, edges=tuple(find_edges(space, best)))
         frame = pl.DataFrame(
             [{**row("trial", "adam", trial=i), **p, "final.validation_loss": losses[i]} for i, p in enumerate(points)]
         )

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from jaxopt_bench.statistics import holm
-from jaxopt_bench.verdict import SUITE, across, verdict, worse_than
+from jaxopt_bench.verdict import SUITE, compute_suite_verdict, find_worse_contenders, verdict
 from tests.verdict.made import selection
 from tests.verdict.suites import suite
 
@@ -20,7 +20,7 @@ EQUAL = {name: dict.fromkeys(WORKLOADS, 1.0) for name in ("adamw", "mine", "othe
 def worse(qualities, added=("mine",), **fields):
     made, document = suite(qualities, **fields)
     found = verdict(made, document)
-    return worse_than(made, document, found, across(made, document, found), "adamw", added)
+    return find_worse_contenders(made, document, found, compute_suite_verdict(made, document, found), "adamw", added)
 
 
 def test_a_contender_is_worse_only_on_the_workload_with_a_lower_quality():
@@ -40,7 +40,7 @@ def test_small_differences_of_one_sign_are_a_difference_over_all_workloads():
     assert len(found) < 6  # on most single workloads there is no difference
     assert only.words == "worse on 12 of 12 workloads"
     made, document = suite(slower, deviation=0.06, seeds=3)
-    whole = across(made, document, verdict(made, document))
+    whole = compute_suite_verdict(made, document, verdict(made, document))
     means = [list(whole.mean_scores(name).values()) for name in slower]
     signed = scipy.stats.wilcoxon(*means, method="exact").pvalue
     p_values = [pair.difference.p_value for ranking in verdict(made, document).rankings for pair in ranking.pairs]
@@ -71,7 +71,9 @@ def test_a_contender_whose_trials_all_diverge_is_worse():
     document = dataclasses.replace(document, selections=(*winners, selection("mine", None, workload="gap_a")))
     found = verdict(made, document)
     assert found.complete
-    (only,) = worse_than(made, document, found, across(made, document, found), "adamw", ("mine",))
+    (only,) = find_worse_contenders(
+        made, document, found, compute_suite_verdict(made, document, found), "adamw", ("mine",)
+    )
     assert (only.contender, only.workload, only.adjusted, only.words) == ("mine", "gap_a", None, "all trials diverged")
 
 

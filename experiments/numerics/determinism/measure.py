@@ -17,7 +17,7 @@ import numpy as np
 from jaxopt_bench import files, kernels, load_run
 from jaxopt_bench.errors import unknown_name
 from jaxopt_bench.runs import Run
-from jaxopt_bench.runs.records import Record
+from jaxopt_bench.runs.records import MetricsLine
 from jaxopt_bench.training.code_path import LAYERS, UPDATES
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -198,7 +198,7 @@ def _state(run: Run) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(run.state())]
 
 
-def _numbers(run: Run) -> dict[tuple[int, str], Record]:
+def _numbers(run: Run) -> dict[tuple[int, str], MetricsLine]:
     """Returns the metrics of each epoch without their timings, by step and split."""
     lines = [line for line in run.metrics if line["split"] != "train_steps"]
     return {(line["step"], line["split"]): {k: v for k, v in line.items() if k not in TIMINGS} for line in lines}

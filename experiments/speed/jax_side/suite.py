@@ -12,7 +12,7 @@ from experiments.speed.jax_side.training import Population
 from jaxopt_bench.prng import Draw, Purpose
 from jaxopt_bench.problems import LOSS, NoisyQuadratic, VariationalAutoencoder
 from jaxopt_bench.training import Task, initial_state
-from jaxopt_bench.training.batches import epoch_order
+from jaxopt_bench.training.batches import epoch_permutation
 
 
 def first_steps(task: Task, steps: int = STEPS) -> FirstSteps:
@@ -20,7 +20,7 @@ def first_steps(task: Task, steps: int = STEPS) -> FirstSteps:
     size = task.experiment.workload.batch_size
     if steps > task.steps_per_epoch:
         raise ValueError(f"{task.experiment.name} has {task.steps_per_epoch} steps an epoch. Expected {steps} or more.")
-    order = np.asarray(epoch_order(task, jnp.uint32(0), 0))[: steps * size]
+    order = np.asarray(epoch_permutation(task, jnp.uint32(0), 0))[: steps * size]
     drawn = [_draw(task, step) for step in range(steps)]
     return FirstSteps(variables_of(initial_state(task)), order.reshape(steps, size), drawn)
 

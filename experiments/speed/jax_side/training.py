@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from experiments.speed.inputs.workloads import Images, task_on_images
 from jaxopt_bench.problems import Examples
 from jaxopt_bench.problems.classification import Labelled
-from jaxopt_bench.training import CodePath, Program, Task, everywhere, initial_states
+from jaxopt_bench.training import CodePath, Program, Task, initial_states, replicated_sharding
 from jaxopt_bench.training.evaluator import Values
 
 
@@ -25,15 +25,15 @@ class Population:
         experiments = [dataclasses.replace(task.experiment, seed=seed) for seed in range(members)]
         self.states = initial_states([dataclasses.replace(task, experiment=each) for each in experiments])
         self.metrics, self.step = self._program.empty_metrics(), 0
-        self.data = jax.device_put(jax.tree.map(jnp.asarray, data), everywhere(task.code_path))
-        self._epoch, self._order = 0, self._program.epoch_orders(self.states.seed, 0)
+        self.data = jax.device_put(jax.tree.map(jnp.asarray, data), replicated_sharding(task.code_path))
+        self._epoch, self._order = 0, self._program.epoch_permutations(self.states.seed, 0)
 
     def run(self, steps: int) -> None:
         """Makes the given number of steps of each member, and returns when the device has finished them."""
         for part in within_epochs(self.step, steps, self.task.steps_per_epoch):
             epoch = self.step // self.task.steps_per_epoch
             if self._epoch != epoch:
-                self._epoch, self._order = epoch, self._program.epoch_orders(self.states.seed, epoch)
+                self._epoch, self._order = epoch, self._program.epoch_permutations(self.states.seed, epoch)
             counts = jnp.full(self.members, part, jnp.int32)
             self.states, self.metrics = self._program.advance(self.states, self.metrics, self.data, self._order, counts)
             self.step += part

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Integer
 
 from experiments.speed.inputs.workloads import UPDATE_WEIGHT_DECAY
 from jaxopt_bench.models import count_parameters
-from jaxopt_bench.optimizers import OPTIMIZERS, Hyperparameters, Moment
+from jaxopt_bench.optimizers import OPTIMIZERS, Hyperparameters, StepContext
 from jaxopt_bench.training import Task, abstract_states, member, update_parameters
 
 Carry = tuple[optax.Params, optax.OptState, Float[Array, ""]]
@@ -29,8 +29,8 @@ class Updater:
         shapes = jax.eval_shape(lambda states: member(states, 0), abstract_states(task)).params
         self.gradient = jax.tree.map(lambda leaf: 1e-3 * jax.random.normal(key, leaf.shape), shapes)
 
-        def moment(step: Float[Array, ""] | float) -> Moment:
-            return Moment(0.1 / (step + 1), 0.5, False, key)
+        def context(step: Float[Array, ""] | float) -> StepContext:
+            return StepContext(0.1 / (step + 1), 0.5, False, key)
 
         def update(
             _: Integer[Array, ""], carry: Carry, hyperparameters: Hyperparameters, gradient: optax.Updates
@@ -39,7 +39,7 @@ class Updater:
             made = update_parameters(
                 optimizer,
                 hyperparameters,
-                moment(step),
+                context(step),
                 gradient,
                 state,
                 params,
@@ -57,7 +57,7 @@ class Updater:
             return jax.lax.fori_loop(0, steps, one, carry)
 
         params = jax.tree.map(lambda leaf: 0.1 * jax.random.normal(key, leaf.shape), shapes)
-        state = jax.jit(lambda h, p: optimizer.transform(h, moment(0.0)).init(p))(self.hyperparameters, params)
+        state = jax.jit(lambda h, p: optimizer.transform(h, context(0.0)).init(p))(self.hyperparameters, params)
         self._several, self._carry = several, (params, state, jnp.float32(0))
 
     def run(self, steps: int) -> None:

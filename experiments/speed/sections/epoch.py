@@ -16,7 +16,7 @@ from experiments.speed.output.document import Row
 from experiments.speed.sections.bench import Bench, describe
 from jaxopt_bench import Experiment, catalog
 from jaxopt_bench.runs import Options, Reporter
-from jaxopt_bench.runs.records import Record
+from jaxopt_bench.runs.records import MetricsLine
 from jaxopt_bench.training import Task, choose_code_path
 
 
@@ -26,7 +26,7 @@ class EpochMarks(Reporter):
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def measured(self, records: Sequence[Record]) -> None:
+    def report_metrics(self, records: Sequence[MetricsLine]) -> None:
         """Records the time if the lines belong to an epoch."""
         if records and records[0]["split"] == "train":
             self.ends.append(time.perf_counter())

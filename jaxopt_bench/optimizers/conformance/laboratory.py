@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Integer, Key, PyTree
 
-from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.base import Hyperparameters, Optimizer, StepContext
 from jaxopt_bench.optimizers.conformance.comparison import all_finite, same_bits, subtract
 
 SAMPLE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
@@ -61,7 +61,7 @@ class Laboratory:
 
     def state(self) -> PyTree[Any]:
         """Returns the shapes of the optimizer's state."""
-        transform = self.optimizer.transform(self.optimizer.hyperparameters(), Moment(key=jax.random.key(0)))
+        transform = self.optimizer.transform(self.optimizer.hyperparameters(), StepContext(key=jax.random.key(0)))
         return jax.eval_shape(transform.init, self.shapes)
 
     def run(
@@ -151,14 +151,14 @@ class Laboratory:
         self.programs += 1  # each time that JAX traces this function
 
         def transform(step: Integer[Array, ""] | int) -> optax.GradientTransformationExtraArgs:
-            moment = Moment(
+            context = StepContext(
                 multiplier=multipliers[step],
                 progress=step / self.steps,
                 ends_epoch=step == self.steps - 1,
                 key=key,
                 multiplier_at=lambda count: multipliers[jnp.minimum(count, self.steps - 1)],
             )
-            return optimizer.transform(hyperparameters, moment)
+            return optimizer.transform(hyperparameters, context)
 
         def make_step(
             carry: tuple[PyTree[Array], optax.OptState], step: Integer[Array, ""]

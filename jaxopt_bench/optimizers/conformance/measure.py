@@ -19,7 +19,7 @@ from jaxopt_bench.optimizers.conformance.facts import KINDS, Conformance
 from jaxopt_bench.optimizers.conformance.hyperparameters import measure_hyperparameters, measure_learning_rate
 from jaxopt_bench.optimizers.conformance.laboratory import Laboratory, sample_network
 from jaxopt_bench.optimizers.conformance.scale import measure_scale
-from jaxopt_bench.optimizers.custom import Imported
+from jaxopt_bench.optimizers.custom import ImportedOptimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.optimizers.partitions import inner_rules, share_of
 
@@ -45,7 +45,7 @@ def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance
             "measurement on random gradients has no loss. Expected an optimizer without a line search."
         )
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32), network)
-    if isinstance(optimizer, Imported):
+    if isinstance(optimizer, ImportedOptimizer):
         try:
             optimizer.examine()
         except ParametersError:  # the function may need the network's names
@@ -72,7 +72,7 @@ def _measure(small: Laboratory, real: Laboratory) -> Conformance:
     state = real.state()
     return Conformance(
         learning_rate=measure_learning_rate(small, doubles),
-        called=small.optimizer.in_words if isinstance(small.optimizer, Imported) else None,
+        called=small.optimizer.in_words if isinstance(small.optimizer, ImportedOptimizer) else None,
         decay=measure_decay(small),
         own_decay=measure_own_decay(small),
         scale=measure_scale(small),

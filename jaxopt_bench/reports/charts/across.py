@@ -13,7 +13,7 @@ import polars as pl
 from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, without_hidden
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.statistics import Aggregate
-from jaxopt_bench.verdict import Across
+from jaxopt_bench.verdict import SuiteVerdict
 
 ROW = 18
 """The height of an optimizer's row, in pixels."""
@@ -23,7 +23,7 @@ PALEST_AT_MOST = 0.95
 """The upper limit for the score with the palest colour, so that colours do not exaggerate tiny differences."""
 
 
-def across_figures(found: Across, looks: Mapping[str, Look]) -> tuple[Figure, ...]:
+def across_figures(found: SuiteVerdict, looks: Mapping[str, Look]) -> tuple[Figure, ...]:
     """Returns the charts of all workloads together, in the order of a page.
 
     Args:
@@ -33,7 +33,7 @@ def across_figures(found: Across, looks: Mapping[str, Look]) -> tuple[Figure, ..
     return (score_map(found), scores(found, looks), ranks(found, looks), score_profiles(found, looks))
 
 
-def score_map(found: Across) -> Figure:
+def score_map(found: SuiteVerdict) -> Figure:
     """Returns the mean score of each optimizer on each workload, as numbers in coloured cells."""
     names, workloads = [*found.runs], [*found.workloads]
     rows = [
@@ -68,7 +68,7 @@ def score_map(found: Across) -> Figure:
     return Figure("scores-by-workload", title, text, chart, data, columns, wide=True, both_columns=True, zoomable=False)
 
 
-def scores(found: Across, looks: Mapping[str, Look]) -> Figure:
+def scores(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
     """Returns the score of each optimizer over all workloads, with both intervals."""
     table = _aggregates(found.scores, "score")
     x = alt.X("score:Q", title="score (interquartile mean)", scale=alt.Scale(zero=False, nice=True))
@@ -82,7 +82,7 @@ def scores(found: Across, looks: Mapping[str, Look]) -> Figure:
     return Figure("scores", "Score over all workloads", text, chart, {"scores": table}, columns, zoomable=False)
 
 
-def ranks(found: Across, looks: Mapping[str, Look]) -> Figure:
+def ranks(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
     """Returns the mean rank of each optimizer, with bars of half a critical difference on each side."""
     names = sorted(found.ranks, key=lambda name: found.ranks[name].value)
     half = found.friedman.critical_difference / 2
@@ -110,7 +110,7 @@ def ranks(found: Across, looks: Mapping[str, Look]) -> Figure:
     return Figure("ranks", "Mean rank", text, chart, {"ranks": table}, columns, zoomable=False)
 
 
-def score_profiles(found: Across, looks: Mapping[str, Look]) -> Figure:
+def score_profiles(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
     """Returns the share of runs above each score."""
     rows = [
         {"series": name, "tau": tau, "share": share}

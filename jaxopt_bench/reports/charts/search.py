@@ -263,7 +263,7 @@ def _judged_by(subject: Subject) -> Quantity:
     if subject.study is not None and subject.ranking is not None:
         steps = subject.study.select == STEPS  # which are not a value at the end of a run
         split = subject.study.judging_split(subject.workload)
-        return Quantity(subject.measures[f"{split}_loss"] if steps else subject.ranking.scale.judged)
+        return Quantity(subject.measures[f"{split}_loss"] if steps else subject.ranking.measures.judged)
     known = (m for m in ("validation_loss", "test_loss") if subject.runs[m].is_not_null().any())
     return Quantity(subject.measures[next(known, "train_loss")])
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_bench.optimizers import OPTIMIZERS, Conformance, imported, measure_optimizer
+from jaxopt_bench.optimizers import OPTIMIZERS, Conformance, measure_optimizer, wrap_optimizer
 
 NETWORK: dict[str, Any] = {
     "conv1": {"kernel": jnp.zeros((3, 3, 3, 16)), "bias": jnp.zeros(16)},
@@ -31,7 +31,7 @@ def measured(name: str) -> Conformance:
 def of_function(
     function: Callable[..., optax.GradientTransformation], network: dict[str, Any] = NETWORK
 ) -> Conformance:
-    return measure_optimizer(imported(function)(), network)
+    return measure_optimizer(wrap_optimizer(function)(), network)
 
 
 def kinds(facts: Conformance) -> dict[str, str]:

@@ -87,7 +87,7 @@ def test_functions_whose_updates_change_between_calls_are_not_deterministic():
     optimizer = OPTIMIZERS["sgd"]
 
     class Restless(type(optimizer)):
-        def scale(self, hyperparameters, moment):
+        def scale(self, hyperparameters, context):
             return optax.scale(float(generator.uniform(1, 2)))
 
     facts = measure_optimizer(Restless(), NETWORK)
@@ -107,8 +107,8 @@ def test_updates_that_are_not_finite_on_zero_gradients_are_found():
     optimizer = OPTIMIZERS["sgd"]
 
     class Dividing(type(optimizer)):
-        def rule(self, hyperparameters, moment):
-            return divides_by_the_norm(hyperparameters["learning_rate"] * moment.multiplier)
+        def rule(self, hyperparameters, context):
+            return divides_by_the_norm(hyperparameters["learning_rate"] * context.multiplier)
 
     facts = measure_optimizer(Dividing(), NETWORK)
     assert not facts.finite_at_zero
@@ -135,7 +135,7 @@ def test_an_optimizer_that_fails_is_refused_in_one_message():
     optimizer = OPTIMIZERS["sgd"]
 
     class Failing(type(optimizer)):
-        def scale(self, hyperparameters, moment):
+        def scale(self, hyperparameters, context):
             raise RuntimeError("no idea")
 
     with pytest.raises(UserError, match="the optimizer Failing fails in an update: RuntimeError: no idea"):

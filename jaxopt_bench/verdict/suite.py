@@ -25,11 +25,11 @@ from jaxopt_bench.statistics import (
 )
 from jaxopt_bench.study import Document
 from jaxopt_bench.verdict.ranking import Ranking
-from jaxopt_bench.verdict.reference import Versus, reference_of, versus_reference
+from jaxopt_bench.verdict.reference import ReferenceComparison, compare_with_reference, reference_of
 from jaxopt_bench.verdict.samples import samples
 from jaxopt_bench.verdict.score_scale import ScoreScale, score_scale
-from jaxopt_bench.verdict.shared import Shared, shared_settings
-from jaxopt_bench.verdict.verdicts import Verdict
+from jaxopt_bench.verdict.single_settings import SingleSetting, compute_single_settings
+from jaxopt_bench.verdict.verdict import Verdict
 
 CONFIDENCE = 0.95
 TAUS = tuple(i / 50 for i in range(61))
@@ -60,7 +60,7 @@ class SuitePair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Across:
+class SuiteVerdict:
     """The contenders of a study over all its workloads.
 
     Attributes:
@@ -82,7 +82,7 @@ class Across:
       reference: the contender to compare the others with; None if the study does not have it.
       versus: the comparisons with the reference, by contender and workload.
       speed_ups: the median over workloads of the share of the reference's steps, by contender.
-      shared: single settings for all workloads; empty if they are not known, see `shared_settings`.
+      single_settings: single settings for all workloads; empty if they are not known, see `compute_single_settings`.
     """
 
     workloads: tuple[str, ...]
@@ -97,9 +97,9 @@ class Across:
     pairs: tuple[SuitePair, ...]
     profiles: Mapping[str, ScoreProfile]
     reference: str | None
-    versus: Mapping[str, Mapping[str, Versus]]
+    versus: Mapping[str, Mapping[str, ReferenceComparison]]
     speed_ups: Mapping[str, Aggregate]
-    shared: tuple[Shared, ...]
+    single_settings: tuple[SingleSetting, ...]
 
     def mean_scores(self, contender: str) -> dict[str, float]:
         """Returns the mean score of a contender on each workload."""
@@ -137,7 +137,9 @@ class Across:
         return min(1.0, len(self.pairs) * 2.0 ** (1 - len(self.workloads)))
 
 
-def across(results: Results, document: Document, found: Verdict, reference: str | None = None) -> Across | None:
+def compute_suite_verdict(
+    results: Results, document: Document, found: Verdict, reference: str | None = None
+) -> SuiteVerdict | None:
     """Returns the verdict over all workloads.
 
     Args:
@@ -153,7 +155,7 @@ def across(results: Results, document: Document, found: Verdict, reference: str 
     scales = {
         r.workload: scale
         for r in found.rankings
-        if (scale := score_scale(r.workload, r.scale.primary, known[r.workload])) is not None
+        if (scale := score_scale(r.workload, r.measures.primary, known[r.workload])) is not None
     }
     lost = {r.workload: {*r.lost} for r in found.rankings}
     names = [c.name for c in document.study.contenders]
@@ -170,7 +172,7 @@ def across(results: Results, document: Document, found: Verdict, reference: str 
     name = reference_of(document, reference)
     versus = _versus(results, document, [r for r in found.rankings if r.workload in scales], name, [*ordered])
     means = [[statistics.fmean(values) for values in own.values()] for own in ordered.values()]
-    return Across(
+    return SuiteVerdict(
         workloads=tuple(scales),
         left_out=tuple(r.workload for r in found.rankings if r.workload not in scales),
         missing=tuple(name for name in names if name not in complete),
@@ -185,7 +187,7 @@ def across(results: Results, document: Document, found: Verdict, reference: str 
         reference=name if versus else None,
         versus=versus,
         speed_ups={name: median for name, own in versus.items() if (median := _median(own, scales)) is not None},
-        shared=shared_settings(results, document, [*scales]),
+        single_settings=compute_single_settings(results, document, [*scales]),
     )
 
 
@@ -193,21 +195,21 @@ def _results(results: Results, document: Document, ranking: Ranking) -> dict[str
     """Returns the results on a workload of the contenders that have results."""
     if not ranking.standings:
         return {}
-    return samples(results, document, ranking.workload, ranking.scale.primary)
+    return samples(results, document, ranking.workload, ranking.measures.primary)
 
 
 def _versus(
     results: Results, document: Document, rankings: Sequence[Ranking], reference: str | None, contenders: Sequence[str]
-) -> dict[str, dict[str, Versus]]:
+) -> dict[str, dict[str, ReferenceComparison]]:
     """Returns the comparisons with the reference, by contender and workload."""
     if reference is None:
         return {}
-    by_workload = {r.workload: versus_reference(results, document, r, reference) for r in rankings}
+    by_workload = {r.workload: compare_with_reference(results, document, r, reference) for r in rankings}
     found = {name: {w: own[name] for w, own in by_workload.items() if name in own} for name in contenders}
     return {name: own for name, own in found.items() if own}
 
 
-def _median(versus: Mapping[str, Versus], workloads: Mapping[str, ScoreScale]) -> Aggregate | None:
+def _median(versus: Mapping[str, ReferenceComparison], workloads: Mapping[str, ScoreScale]) -> Aggregate | None:
     """Returns the median share of steps over the workloads; None if it is not known on all of them."""
     known: dict[str, SpeedUp] = {w: each.speed_up for w, each in versus.items() if each.speed_up is not None}
     return median_speed_up(known) if known.keys() == workloads.keys() else None

@@ -7,10 +7,10 @@ from jaxopt_bench.measures import Measure
 from jaxopt_bench.statistics import Estimate, SeedRange
 from jaxopt_bench.statistics.scores import FEWEST_RESULTS
 from jaxopt_bench.study import Comparison, Study
-from jaxopt_bench.verdict.claims import Answered, Evidence
+from jaxopt_bench.verdict.claims import ClaimResult, Evidence
 from jaxopt_bench.verdict.ranking import Ranking
-from jaxopt_bench.verdict.scale import POINT
-from jaxopt_bench.verdict.verdicts import Verdict
+from jaxopt_bench.verdict.verdict import Verdict
+from jaxopt_bench.verdict.workload_measures import POINT
 
 MOST_SEEDS_TO_NAME = 1000
 """A larger number of seeds is shown as "more than 1,000"."""
@@ -40,7 +40,7 @@ def sensitivity_in_words(ranking: Ranking) -> str | None:
         low, high = f"{good.low:.2g}", f"{good.high:.2g}"
         rates = low if low == high else f"{low} to {high}"
         parts.append(f"{name} {rates} ({good.count} of {trials.count} trials)")
-    headline, tolerance = ranking.scale.headline, ranking.scale.tolerance
+    headline, tolerance = ranking.measures.headline, ranking.measures.tolerance
     if headline.metric.percent:
         within = f"a point of {headline.metric.words} of the best"
     else:
@@ -83,7 +83,7 @@ def _interval_of_score(score: Estimate) -> str:
     return "" if score.interval is None else f" ({score.low:.3f} to {score.high:.3f})"
 
 
-def evidence_in_words(answered: Answered) -> str:
+def evidence_in_words(answered: ClaimResult) -> str:
     """Returns the evidence for the answer to a claim, and the differences from the setting of the claim, in words."""
     evidence = "; ".join(_evidence(evidence) for evidence in answered.evidence)
     differs = answered.claim.differs

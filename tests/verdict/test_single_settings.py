@@ -14,7 +14,13 @@ import scipy.stats
 from jaxopt_bench.optimizers import Cosine, Padam
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Document
-from jaxopt_bench.verdict import across, across_in_words, shared_settings, single_setting_in_words, verdict
+from jaxopt_bench.verdict import (
+    compute_single_settings,
+    compute_suite_verdict,
+    describe_suite_verdict,
+    single_setting_in_words,
+    verdict,
+)
 from tests.verdict.made import recorded, row
 from tests.verdict.suites import KINDS, kind_of, suite
 
@@ -76,7 +82,7 @@ def scores(name: str) -> np.ndarray:
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_the_single_setting_has_the_best_mean_and_is_judged_on_left_out_workloads(name):
     made, document = tried()
-    found = next(each for each in shared_settings(made, document, WORKLOADS) if each.contender == name)
+    found = next(each for each in compute_single_settings(made, document, WORKLOADS) if each.contender == name)
     table = scores(name)
     assert np.array([*found.scores.values()]) == pytest.approx(table, abs=1e-6)
     best = int(table.mean(axis=0).argmax())
@@ -91,7 +97,7 @@ def test_the_single_setting_has_the_best_mean_and_is_judged_on_left_out_workload
 
 def test_tuning_for_each_workload_is_judged_by_fresh_seeds():
     made, document = tried()
-    found = {each.contender: each for each in shared_settings(made, document, WORKLOADS)}
+    found = {each.contender: each for each in compute_single_settings(made, document, WORKLOADS)}
     confirmed = made.runs.filter(pl.col("phase") == "confirmation")
     for name, each in found.items():
         assert each.fresh
@@ -104,7 +110,7 @@ def test_tuning_for_each_workload_is_judged_by_fresh_seeds():
 
 def test_the_expected_best_is_the_mean_over_workloads_and_all_subsets_of_trials():
     made, document = tried()
-    found = {each.contender: each for each in shared_settings(made, document, WORKLOADS)}
+    found = {each.contender: each for each in compute_single_settings(made, document, WORKLOADS)}
     for name, each in found.items():
         table = scores(name)
         for k in (1, 2, TRIALS):
@@ -114,16 +120,16 @@ def test_the_expected_best_is_the_mean_over_workloads_and_all_subsets_of_trials(
 
 def test_without_the_same_trials_on_several_workloads_there_is_no_single_setting():
     made, document = tried(shift=1e-9)
-    assert shared_settings(made, document, WORKLOADS) == ()
+    assert compute_single_settings(made, document, WORKLOADS) == ()
     made, document = tried()
-    assert shared_settings(made, document, WORKLOADS[:1]) == ()
+    assert compute_single_settings(made, document, WORKLOADS[:1]) == ()
     halving = dataclasses.replace(document, study=dataclasses.replace(document.study, search="halving"))
-    assert shared_settings(made, halving, WORKLOADS) == ()
+    assert compute_single_settings(made, halving, WORKLOADS) == ()
 
 
 def test_a_grid_has_no_expected_best():
     made, document = tried(search="grid")
-    assert all(each.expected_best == () for each in shared_settings(made, document, WORKLOADS))
+    assert all(each.expected_best == () for each in compute_single_settings(made, document, WORKLOADS))
 
 
 def test_without_matching_confirmations_tuning_is_judged_by_the_best_trials():
@@ -134,18 +140,18 @@ def test_without_matching_confirmations_tuning_is_judged_by_the_best_trials():
         pl.when(confirmations & (pl.col("workload") != "gap_a")).then(None).otherwise(pl.col(c)).alias(c) for c in gone
     ]
     made = dataclasses.replace(made, runs=made.runs.with_columns(kept))
-    found = shared_settings(made, document, WORKLOADS)
+    found = compute_single_settings(made, document, WORKLOADS)
     assert not any(each.fresh for each in found)
     assert found[0].tuned == pytest.approx({w: max(own) for w, own in found[0].scores.items()})
-    said = across_in_words(across(made, document, verdict(made, document)))
+    said = describe_suite_verdict(compute_suite_verdict(made, document, verdict(made, document)))
     assert "by the results that chose the settings, so this is too good" in said
 
 
 def test_the_paragraph_names_the_contender_with_the_best_single_setting():
     made, document = tried()
-    found = across(made, document, verdict(made, document))
-    best = max(found.shared, key=lambda each: each.single.mean)
-    said = across_in_words(found)
+    found = compute_suite_verdict(made, document, verdict(made, document))
+    best = max(found.single_settings, key=lambda each: each.single.mean)
+    said = describe_suite_verdict(found)
     assert f"{best.contender} has the highest mean score, {best.single.mean:.2f}; tuning for each" in said
     assert said.count(". ") <= 5
 
@@ -155,7 +161,7 @@ def test_a_contender_without_recorded_trials_is_left_out():
     known = dataclasses.replace(
         made, runs=made.runs.filter((pl.col("contender") != "sgd") | (pl.col("phase") != "trial"))
     )
-    both, one = (shared_settings(each, document, WORKLOADS) for each in (made, known))
+    both, one = (compute_single_settings(each, document, WORKLOADS) for each in (made, known))
     assert ({each.contender for each in both}, [each.contender for each in one]) == ({"adamw", "sgd"}, ["adamw"])
     assert one[0].trial == next(each for each in both if each.contender == "adamw").trial
 
@@ -166,7 +172,7 @@ def test_a_single_setting_is_printed_with_all_differences_from_the_defaults():
     study = dataclasses.replace(document.study, contenders=(padam, *document.study.contenders[1:]))
     found = next(
         each
-        for each in shared_settings(made, dataclasses.replace(document, study=study), WORKLOADS)
+        for each in compute_single_settings(made, dataclasses.replace(document, study=study), WORKLOADS)
         if each.contender == padam.name
     )
     table = scores(padam.name)

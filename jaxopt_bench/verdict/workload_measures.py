@@ -12,7 +12,7 @@ from jaxopt_bench.problems import LOSS
 from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.study import STEPS, Study
 from jaxopt_bench.verdict.samples import final_or_best
-from jaxopt_bench.verdict.selection import judged_by
+from jaxopt_bench.verdict.selection import judging_measure
 
 REPORTED = ("test", "validation", "train_clean")
 """Splits by preference: results are reported on the first of them that the problem has."""
@@ -22,11 +22,11 @@ the difference between the best trial and an untrained model."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Scale:
+class WorkloadMeasures:
     """The measures that compare the results on a workload.
 
     Attributes:
-      measures: all measures of the workload's runs, by name.
+      by_name: all measures of the workload's runs, by name.
       primary: the measure that ranks contenders, such as the test accuracy.
       judged: the measure of the expected best trial, such as the validation loss.
       headline: the headline metric of the trials; it decides which learning rates are good.
@@ -34,22 +34,22 @@ class Scale:
         known.
     """
 
-    measures: Mapping[str, Measure]
+    by_name: Mapping[str, Measure]
     primary: Measure
     judged: Measure
     headline: Measure
     tolerance: float | None
 
 
-def scale_of(results: Results, study: Study, workload: str) -> Scale:
+def choose_measures(results: Results, study: Study, workload: str) -> WorkloadMeasures:
     """Returns the measures that compare a study's results on a workload."""
     metrics = workload_metrics(results.runs, workload)
     known = measures(metrics)
     split = study.judging_split(workload)
-    judged = known[f"{split}_{LOSS}"] if study.select == STEPS else judged_by(study, workload, metrics)
+    judged = known[f"{split}_{LOSS}"] if study.select == STEPS else judging_measure(study, workload, metrics)
     headline = known[f"{split}_{metrics[0].name}"]
     primary = known[f"{_reported(results, study, workload, metrics[0].name)}_{metrics[0].name}"]
-    return Scale(known, primary, judged, headline, _tolerance(results, study, workload, headline))
+    return WorkloadMeasures(known, primary, judged, headline, _tolerance(results, study, workload, headline))
 
 
 def _reported(results: Results, study: Study, workload: str, metric: str) -> str:
@@ -61,7 +61,7 @@ def _reported(results: Results, study: Study, workload: str, metric: str) -> str
 
 
 def _tolerance(results: Results, study: Study, workload: str, headline: Measure) -> float | None:
-    """Returns the tolerance of good learning rates; see `Scale.tolerance`."""
+    """Returns the tolerance of good learning rates; see `WorkloadMeasures.tolerance`."""
     if headline.metric.percent:
         return POINT
     rows = results.runs.filter(pl.col("workload") == workload, pl.col("phase") == "trial")

@@ -13,7 +13,7 @@ import scipy.stats
 
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.verdict import across, across_in_words, verdict
+from jaxopt_bench.verdict import compute_suite_verdict, describe_suite_verdict, verdict
 from jaxopt_bench.verdict.curves import curves_of
 from jaxopt_bench.verdict.score_scale import score_scale
 from tests.verdict.made import selection
@@ -30,7 +30,7 @@ QUALITIES = {
 def judged(qualities=QUALITIES, reference=None, **fields):
     """Returns the verdict over all workloads of a suite."""
     made, document = suite(qualities, **fields)
-    return across(made, document, verdict(made, document), reference)
+    return compute_suite_verdict(made, document, verdict(made, document), reference)
 
 
 def finals(qualities=QUALITIES, **fields) -> dict[str, dict[str, list[float]]]:
@@ -96,7 +96,7 @@ def test_ranks_tests_and_pairs_are_calculated_from_the_mean_scores():
 def test_differences_to_the_reference_equal_those_of_the_pairs():
     made, document = suite(QUALITIES)
     rankings = verdict(made, document).rankings
-    found = across(made, document, verdict(made, document))
+    found = compute_suite_verdict(made, document, verdict(made, document))
     assert found.reference == "adamw"
     for ranking in rankings:
         for name in ("sgd", "adam"):
@@ -136,7 +136,7 @@ def test_the_reference_can_be_chosen_and_without_one_nothing_is_compared():
     without = judged({name: own for name, own in QUALITIES.items() if name != "adamw"})
     assert without.reference is None
     assert (without.versus, without.speed_ups) == ({}, {})
-    assert "steps" not in across_in_words(without)
+    assert "steps" not in describe_suite_verdict(without)
 
 
 def test_a_run_that_diverged_has_the_score_and_the_curve_of_an_untrained_model():
@@ -162,23 +162,23 @@ def test_a_contender_whose_trials_all_diverged_on_a_workload_has_score_0_there()
     made = dataclasses.replace(made, runs=pl.concat([made.runs.filter(~gone), trial]))
     winners = [s for s in document.selections if (s.contender, s.workload) != ("adam", "loss_a")]
     document = dataclasses.replace(document, selections=(*winners, selection("adam", None, workload="loss_a")))
-    found = across(made, document, verdict(made, document))
+    found = compute_suite_verdict(made, document, verdict(made, document))
     assert found.missing == ()
     assert found.runs["adam"]["loss_a"] == (0.0,) * 4
     assert found.versus["adam"]["loss_a"].lead is None
     assert found.versus["adam"]["loss_a"].speed_up.share == math.inf
     unfinished = dataclasses.replace(document, selections=tuple(winners))
-    found = across(made, unfinished, verdict(made, unfinished))
+    found = compute_suite_verdict(made, unfinished, verdict(made, unfinished))
     assert found.missing == ("adam",)
     assert [*found.runs] == ["adamw", "sgd"]
-    assert "(not compared: adam)" in across_in_words(found)
+    assert "(not compared: adam)" in describe_suite_verdict(found)
 
 
 def test_a_workload_on_which_no_contender_learned_anything_is_left_out():
     useless = {name: own | {"loss_c": 0.0} for name, own in QUALITIES.items()}
     found = judged(useless, deviation=0.0)
     assert found.left_out == ("loss_c",)
-    assert "(not compared: loss_c)" in across_in_words(found)
+    assert "(not compared: loss_c)" in describe_suite_verdict(found)
 
 
 def test_one_workload_or_one_contender_has_no_verdict_over_workloads():
@@ -216,7 +216,7 @@ def test_metrics_with_an_upper_bound_are_compared_on_a_linear_scale():
 
 def test_the_paragraph_names_the_leader_and_the_settled_differences():
     found = judged()
-    said = across_in_words(found)
+    said = describe_suite_verdict(found)
     assert said.startswith(f"Over 7 workloads, adam has the highest score, {found.scores['adam'].value:.2f} (")
     assert re.search(r"over seeds, \d\.\d\d to \d\.\d\d over workloads\), and the best mean rank, 1\.\d of 3\.", said)
     assert "likely to be ahead of sgd; its leads over adamw depend on the choice of workloads" in said
@@ -230,7 +230,7 @@ def test_the_paragraph_states_that_few_workloads_cannot_settle_differences():
     few = ["digits_a", "gap_a", "loss_a", "loss_b"]
     found = judged({name: {w: own[w] for w in few} for name, own in QUALITIES.items()})
     assert found.least_p_value == pytest.approx(3 / 8)
-    said = across_in_words(found)
+    said = describe_suite_verdict(found)
     assert "cannot be settled" in said
     assert "no difference can have a p value below 0.38" in said
     assert found.scores["adam"].over_workloads is None
@@ -240,9 +240,9 @@ def test_the_paragraph_states_that_equal_contenders_are_not_distinguished():
     equal = {name: dict.fromkeys(WORKLOADS, 1.0) for name in QUALITIES}
     found = judged(equal, deviation=0.2)
     assert not any(pair.significant for pair in found.pairs)
-    assert "The seeds do not settle whether" in across_in_words(found)
+    assert "The seeds do not settle whether" in describe_suite_verdict(found)
 
 
 def test_the_paragraph_states_that_two_seeds_do_not_show_the_noise():
-    said = across_in_words(judged(seeds=2))
+    said = describe_suite_verdict(judged(seeds=2))
     assert "With fewer than 3 results of an optimizer on a workload, nothing can be said of the noise" in said

@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
-from jaxopt_bench.display import Displayed
+from jaxopt_bench.display import NotebookDisplay
 from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import Estimate, Profile, Scores, bootstrap_scores, performance_profile
 from jaxopt_bench.study import Document, Study
@@ -14,7 +14,7 @@ from jaxopt_bench.verdict.ranking import Ranking, ranking_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict(Displayed):
+class Verdict(NotebookDisplay):
     """The verdict of a study.
 
     Attributes:

@@ -21,7 +21,7 @@ def is_judging(measure: str) -> bool:
     return found is not None and found[0] in JUDGING
 
 
-def names_of_measures(metrics: Iterable[Sequence[str]]) -> list[str]:
+def list_measure_names(metrics: Iterable[Sequence[str]]) -> list[str]:
     """Returns the names of all measures of problems with these metrics."""
     names = dict.fromkeys([LOSS, *(name for each in metrics for name in each)])
     return [*(f"{split}_{name}" for split in SPLITS for name in names), *DERIVED]

@@ -9,19 +9,26 @@ from collections.abc import Sequence
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.statistics import Aggregate
 from jaxopt_bench.statistics.resampling import FEWEST_SEEDS
-from jaxopt_bench.verdict.across import Across
+from jaxopt_bench.verdict.suite import SuiteVerdict
 
 MOST_NAMES = 5
 """The maximum number of optimizers in a list; a longer list is only counted."""
 
 
-def across_in_words(found: Across) -> str:
+def describe_suite_verdict(found: SuiteVerdict) -> str:
     """Returns the verdict over all workloads in at most six sentences."""
-    sentences = [_lead(found), _seeds(found), _workloads(found), _speed(found), _contrast(found), _shared(found)]
+    sentences = [
+        _lead(found),
+        _seeds(found),
+        _workloads(found),
+        _speed(found),
+        _contrast(found),
+        _single_setting(found),
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _lead(found: Across) -> str:
+def _lead(found: SuiteVerdict) -> str:
     """Returns a sentence about the contenders with the highest score and the best mean rank."""
     first = next(iter(found.scores))
     best = min(found.ranks, key=lambda name: found.ranks[name].value)
@@ -47,7 +54,7 @@ def _known(ends: dict[str, tuple[float, float] | None]) -> list[tuple[str, tuple
     return [(what, interval) for what, interval in ends.items() if interval is not None]
 
 
-def _seeds(found: Across) -> str:
+def _seeds(found: SuiteVerdict) -> str:
     """Returns a sentence about the noise of seeds on these workloads."""
     first, *others = found.scores
     if found.score_margin is None:
@@ -63,7 +70,7 @@ def _seeds(found: Across) -> str:
     return f"The seeds do not settle whether {_names(close)} would score as high on these workloads: {noise}."
 
 
-def _workloads(found: Across) -> str:
+def _workloads(found: SuiteVerdict) -> str:
     """Returns a sentence about the conclusions for other workloads of this kind."""
     first, *others = found.scores
     count, pairs = len(found.workloads), len(found.pairs)
@@ -92,7 +99,7 @@ def _names(names: Sequence[str]) -> str:
     return join_words(names) if len(names) <= MOST_NAMES else f"{len(names)} others"
 
 
-def _speed(found: Across) -> str:
+def _speed(found: SuiteVerdict) -> str:
     """Returns a sentence about the contender that reaches the reference's results in the fewest steps."""
     reached = {name: own for name, own in found.speed_ups.items() if own.value < math.inf}
     if found.reference is None or not found.speed_ups:
@@ -114,7 +121,7 @@ def _share(share: float) -> str:
     return "not reached" if share == math.inf else f"{100 * share:.0f}%"
 
 
-def _contrast(found: Across) -> str:
+def _contrast(found: SuiteVerdict) -> str:
     """Returns a sentence about the workloads on which contenders differ most and least."""
     means = {name: found.mean_scores(name) for name in found.runs}
     spread = {w: statistics.pstdev(own[w] for own in means.values()) for w in found.workloads}
@@ -126,11 +133,11 @@ def _contrast(found: Across) -> str:
     )
 
 
-def _shared(found: Across) -> str:
+def _single_setting(found: SuiteVerdict) -> str:
     """Returns a sentence about the best single setting for all workloads; "" if it is not known."""
-    if not found.shared:
+    if not found.single_settings:
         return ""
-    best = found.shared[0]
+    best = found.single_settings[0]
     gain, interval = best.gain, ""
     if gain.interval is not None:
         interval = f" ({gain.low:+.2f} to {gain.high:+.2f})"

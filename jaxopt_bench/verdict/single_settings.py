@@ -16,16 +16,16 @@ from jaxopt_bench.measures import Measure
 from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import Estimate, complete_mean, estimate, expected_best, shared_setting
 from jaxopt_bench.study import HALVING, Contender, Document, Point, Study
-from jaxopt_bench.verdict.samples import RunRow, ended, final_or_best, samples, seeds_by_trial
-from jaxopt_bench.verdict.scale import scale_of
+from jaxopt_bench.verdict.samples import RunRow, final_or_best, samples, seeds_by_trial, select_ended_runs
 from jaxopt_bench.verdict.score_scale import ScoreScale, score_scale
+from jaxopt_bench.verdict.workload_measures import choose_measures
 
 TrialKey = tuple[int, int]
 """A repetition and the index of a trial in it."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Shared:
+class SingleSetting:
     """A contender with one setting for all workloads. Scores are those of trials, not of the test split.
 
     Attributes:
@@ -58,7 +58,9 @@ class Shared:
     expected_best: tuple[float, ...]
 
 
-def shared_settings(results: Results, document: Document, workloads: Sequence[str]) -> tuple[Shared, ...]:
+def compute_single_settings(
+    results: Results, document: Document, workloads: Sequence[str]
+) -> tuple[SingleSetting, ...]:
     """Returns each tuned contender with one setting for all workloads, the best first.
 
     Args:
@@ -77,7 +79,7 @@ def shared_settings(results: Results, document: Document, workloads: Sequence[st
         return ()
     found: dict[str, dict[str, dict[TrialKey, float | None]]] = {}
     points: dict[str, dict[TrialKey, Point]] = {}
-    headlines = {workload: scale_of(results, study, workload).headline for workload in workloads}
+    headlines = {workload: choose_measures(results, study, workload).headline for workload in workloads}
     for contender in contenders:
         trials = {w: _trials(results, w, contender) for w in workloads}
         common = [key for key in trials[workloads[0]] if all(key in own for own in trials.values())]
@@ -98,7 +100,7 @@ def shared_settings(results: Results, document: Document, workloads: Sequence[st
         return ()
     confirmed = {w: samples(results, document, w, headlines[w]) for w in known}
     shared = [
-        _shared(study, contender, points[contender.name], found[contender.name], known, confirmed)
+        _single_setting(study, contender, points[contender.name], found[contender.name], known, confirmed)
         for contender in contenders
         if contender.name in found
     ]
@@ -107,7 +109,7 @@ def shared_settings(results: Results, document: Document, workloads: Sequence[st
 
 def _trials(results: Results, workload: str, contender: Contender) -> dict[TrialKey, list[RunRow]]:
     """Returns the rows of the seeds of each trial of a contender on a workload, in order."""
-    rows = ended(results, workload, contender.name, "trial")
+    rows = select_ended_runs(results, workload, contender.name, "trial")
     found = {(seeds[0]["repetition"], seeds[0]["trial"]): seeds for seeds in seeds_by_trial(rows)}
     return dict(sorted(found.items()))
 
@@ -128,14 +130,14 @@ def _scale(workload: str, measure: Measure, trials: Mapping[str, Mapping[TrialKe
     return score_scale(workload, measure, {name: [best(values)] for name, values in known.items() if values})
 
 
-def _shared(
+def _single_setting(
     study: Study,
     contender: Contender,
     points: Mapping[TrialKey, Point],
     trials: Mapping[str, Mapping[TrialKey, float | None]],
     scales: Mapping[str, ScoreScale],
     confirmed: Mapping[str, Mapping[str, Sequence[float]]],
-) -> Shared:
+) -> SingleSetting:
     scores = {
         w: tuple(0.0 if value is None else scale.score(value) for value in trials[w].values())
         for w, scale in scales.items()
@@ -149,7 +151,7 @@ def _shared(
         for w, scale in scales.items()
     }
     key = list(points)[best.trial]
-    return Shared(
+    return SingleSetting(
         contender.name,
         scores,
         key,
