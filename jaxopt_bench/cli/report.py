@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import tyro
 from rich.console import Console
 
+from jaxopt_bench import interrupts
 from jaxopt_bench.cli.answer import study_document
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
@@ -77,8 +78,11 @@ def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
     """Builds the page again and again until all runs have ended, or the user presses Ctrl-C."""
     from jaxopt_bench.reports.report import PAGE, report_of, write_page
 
-    said = f"{out / PAGE} is built again every {EVERY} s until all runs have ended; Ctrl-C ends this earlier"
-    with contextlib.suppress(KeyboardInterrupt):
+    said = (
+        f"{out / PAGE} is built again every {EVERY} s until all runs have ended, or until you press Ctrl-C. After "
+        "that, all figures and tables are written."
+    )
+    try:
         for build in itertools.count():
             began = time.monotonic()
             loaded = None
@@ -94,6 +98,8 @@ def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
                 if not going_on:
                     return
             time.sleep(max(0.0, EVERY - (time.monotonic() - began)))
+    except KeyboardInterrupt:
+        interrupts.continue_after_interrupt()
 
 
 def _load(flags: ReportFlags) -> tuple[Results, tuple[str, ...]]:

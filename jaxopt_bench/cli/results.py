@@ -66,6 +66,8 @@ def results(flags: ResultsFlags) -> int:
     files = {flag: file for flag in _FILES if (file := getattr(flags, flag.removeprefix("--"))) is not None}
     for file in files.values():
         check_output_file(file)
+    if flags.compact and flags.record is None:
+        raise UserError("--compact needs a record to write. Expected --record FOLDER, too.")
     printed = [flag for flag, file in files.items() if file == STANDARD_OUTPUT]
     if len(printed) > 1:
         every = "both" if len(printed) == 2 else "all"
