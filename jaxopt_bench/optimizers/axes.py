@@ -204,6 +204,7 @@ _EPS = Axis(1e-16, 1e-2, "log", "the defaults of the papers, 1e-16 (AdaBelief) t
 WEIGHT_DECAYS: Mapping[str, Axis] = {
     "coupled": Axis(1e-6, 1e-2, "log", "four decades, the same for every optimizer with coupled weight decay"),
     "decoupled": Axis(1e-4, 1.0, "log", "four decades, the same for every optimizer with decoupled weight decay"),
+    "unscaled": Axis(1e-6, 1e-2, "log", "four decades: those of decoupled weight decay, times a learning rate of 0.01"),
 }
 """The ranges of weight decays, by the form of the decay.
 
@@ -211,6 +212,9 @@ They contain the usual values: 5e-4 with SGD's coupled decay, 0.01 to 0.1 with A
 practically zero, since on some problems no decay is best: 3 of the 15 recorded searches selected a value near the
 low end. Over 200 epochs of CIFAR-10 at batch size 128, under a cosine schedule, the low ends shrink the parameters by
 4% (SGD with momentum 0.9 and learning rate 0.1) and by 0.4% (AdamW with learning rate 1e-3).
+
+An unscaled decay is not multiplied by the learning rate. In the recorded study `suite`, the learning rate times the
+decoupled decay that AdamW selected was 3e-6 to 4e-3. The range of unscaled decays contains these products.
 """
 
 SHARED_AXES: Mapping[str, Axis] = {

@@ -23,7 +23,7 @@ from jaxopt_bench.optimizers.wrappers import AverageState, accumulate, exponenti
 
 Hyperparameters = Mapping[str, Float[Array, "*shape"]]
 Scalar = Float[Array, ""] | float
-DecayForm = Literal["coupled", "decoupled"]
+DecayForm = Literal["coupled", "decoupled", "unscaled"]
 DecayMask = Literal["all", "kernels"]
 
 
@@ -88,7 +88,8 @@ class Optimizer(Tunable, abc.ABC):
 
     Weight decay is `coupled` if it is added to the gradient, like the gradient of an L2 penalty. Then it also enters
     the moments of gradients that the optimizer keeps. It is `decoupled` if it is added to the rescaled update. In both
-    forms it is multiplied by the learning rate.
+    forms it is multiplied by the learning rate and the schedule. It is `unscaled` if it is decoupled and not multiplied
+    by them, as in optax's Adafactor.
 
     The rule of an optimizer can be combined with further steps. From the gradient to the evaluated parameters, the
     order is: the mean of the gradients of several steps, clipping, MARS's correction, the rule, the cautious mask, and

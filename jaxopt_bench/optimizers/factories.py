@@ -165,7 +165,7 @@ class FactoryOptimizer(Optimizer):
         self, numbers: Mapping[str, Any], context: StepContext, form: Form
     ) -> optax.GradientTransformation | None:
         """Returns the function's transformation without weight decay; None if it has no decoupled decay of its own."""
-        if DECAY not in self.arguments.values() or DECAY not in numbers or self.decay_form != "decoupled":
+        if DECAY not in self.arguments.values() or DECAY not in numbers or self.decay_form == "coupled":
             return None
         decay = numbers[DECAY]
         # if the decay is the Python number 0, a function may leave out the decay and its state

@@ -77,7 +77,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-2,
         "renamed": {"weight_decay_rate": "weight_decay"},
         "kinds": {"decay_offset": int},
-        "decay_form": "decoupled",
+        "decay_form": "unscaled",
         "own_axes": {
             "eps": Axis(1e-30, 1e-3, "log", "from the 1e-30 of Shazeer & Stern, 2018"),
             "decay_rate": Axis(0.5, 1.0, "linear", "Shazeer & Stern, 2018, section 7.2"),
