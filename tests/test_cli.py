@@ -77,7 +77,7 @@ def test_run_trains_and_prints_the_result_and_the_path(call, tmp_path):
     assert out.rstrip().endswith(str(path.relative_to(tmp_path)))
     code, again, _ = call("run", "digits_cnn_sgd", *QUICK)
     assert code == 0
-    assert "finished earlier" in again
+    assert "needs no further training. To train it again in a new folder, use --fresh" in again
     code, _, error = call("show", "digits_cnn_sdg")
     assert code == 1
     assert "did you mean digits_cnn_sgd?" in error
@@ -549,7 +549,7 @@ def test_the_doctor_names_failed_items_gives_advice_and_continues(call, monkeypa
     assert len(out) < 3000
     assert "in place of" in out
     assert "2 of 4 FAILED" in out
-    assert "* cross-entropy: this JAX cannot compile or run it here." in out
+    assert "* cross-entropy: JAX cannot compile or run these items on this backend." in out
     assert "* Padam: wrong." in out
     assert "Try other versions of jax, jaxlib" in out
 

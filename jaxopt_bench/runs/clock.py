@@ -42,7 +42,10 @@ class Clock:
         return self.members * self.batch_size / self.seconds_per_step if self.seconds_per_step else 0.0
 
     def next_chunk_steps(self, limit: int) -> int:
-        """Returns the number of steps of the next chunk: first one, then as many as fit into `CHUNK_SECONDS`."""
+        """Returns the number of steps of the next chunk: as many as fit into `CHUNK_SECONDS`, from 1 to `limit`.
+
+        It is 1 until a chunk without compilation has been timed.
+        """
         if not self.seconds_per_step:
             return 1
         return max(1, min(limit, round(CHUNK_SECONDS / self.seconds_per_step)))

@@ -205,6 +205,6 @@ def test_a_stop_request_is_shown_in_the_display_or_printed_if_there_is_none(live
                 display.stop()
     signal.signal(signal.SIGINT, before)
     assert request.signal == signal.SIGINT
-    said = "stopping after a checkpoint; once more to stop at once"
+    said = "stopping after the next checkpoint; press Ctrl-C again to stop at once"
     assert (said in console.file.getvalue()) == live
     assert (said in capfd.readouterr().err) == (not live)

@@ -78,7 +78,7 @@ def test_if_every_checkpoint_is_damaged_all_are_named_and_metrics_do_not_change(
         damage(dice.choice(sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)), dice)
     steps, metrics = checkpoint_steps(disturbed.checkpoints), disturbed.run_dirs[0] / "metrics.jsonl"
     before = metrics.read_bytes()
-    with pytest.raises(UserError, match=r"every checkpoint is damaged.*arrays/.* changed since") as error:
+    with pytest.raises(UserError, match=r"every checkpoint .* is damaged.*missing or have changed: arrays/") as error:
         goes_on(disturbed, Said())
     assert all(f"checkpoints/{step} is damaged" in str(error.value) for step in steps)
     assert metrics.read_bytes() == before
@@ -123,7 +123,7 @@ def test_a_run_is_not_resumed_in_the_directory_of_another_run(stopped, tally):
     disturbed = stopped("single")
     other = dataclasses.replace(disturbed.experiments[0], seed=77)
     shutil.copytree(disturbed.run_dirs[0], disturbed.runs_dir / other.name / other.digest)
-    with pytest.raises(UserError, match=r"config\.json is of a run with the digest"):
+    with pytest.raises(UserError, match=r"config\.json belongs to another run: its digest is"):
         train(other, Options(runs_dir=disturbed.runs_dir, data_dir=disturbed.data_dir, reporter=Said()))
     tally.add("a run's directory under another's name")
 
