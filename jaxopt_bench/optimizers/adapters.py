@@ -156,6 +156,10 @@ def schedule_free_adamw(
     return contrib.schedule_free(adamw, learning_rate, b1, weight_lr_power)
 
 
+NOT_MATRICES = ("head", "embedding", "positions")
+"""The names of layers and parameters that do not count as matrices, although they have two or more axes."""
+
+
 class MatrixAxes(contrib.MuonDimensionNumbers, contrib.GaLoreDimensionNumbers):
     """The axes that make a parameter a matrix, for all functions of optax that need them."""
 
@@ -164,12 +168,12 @@ def matrices(params: PyTree[Array]) -> PyTree[MatrixAxes | None]:
     """Returns, for each parameter, the axes that make it a matrix; None if it is not a matrix.
 
     The kernels of convolutions and dense layers map inputs (all axes but the last) to outputs (the last axis). Biases
-    and scales are not matrices. The layer named `head`, token embeddings and learned positions do not count as matrices
-    either: Jordan et al. (2024) leave them to Adam.
+    and scales are not matrices. The layer named `head`, token embeddings and learned positions (`NOT_MATRICES`) do not
+    count as matrices either: Jordan et al. (2024) leave them to Adam.
     """
 
     def of_leaf(path: Sequence[object], leaf: Array) -> MatrixAxes | None:
-        left = any(getattr(part, "key", None) in ("head", "embedding", "positions") for part in path)
+        left = any(getattr(part, "key", None) in NOT_MATRICES for part in path)
         return None if leaf.ndim < 2 or left else MatrixAxes(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 
     return jax.tree_util.tree_map_with_path(of_leaf, params)
