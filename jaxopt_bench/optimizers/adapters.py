@@ -31,7 +31,7 @@ def dog(
     Args:
       learning_rate: a factor on the step size that DoG finds.
       init_step: the size of the first step, see `init_rule`; its authors use 1e-4 with batch normalisation.
-      init_rule: the meaning of `init_step`: a share of 1 plus the norm of the initial parameters ("heuristic"), a
+      init_rule: the meaning of `init_step`: a factor on (1 + the norm of the initial parameters) ("heuristic"), a
         distance, or a learning rate.
       eps: added to the sum of squared gradients.
       weight_decay: coefficient of the coupled weight decay.
@@ -147,7 +147,7 @@ def schedule_free_adamw(
       b2: decay of the second moment.
       eps: added to the root of the second moment.
       weight_decay: coefficient of the decoupled weight decay.
-      weight_lr_power: the power of the learning rate that is the weight of a step in the average.
+      weight_lr_power: the exponent p: a step has the weight (largest learning rate so far)^p in the average.
       mask: the parameters that decay.
     """
     scale = optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
