@@ -43,7 +43,7 @@ class Axis(Config):
         super().__post_init__()
         if not self.low < self.high or (self.scale != "linear" and self.low <= 0):
             raise UserError(
-                f"the range {self} is empty. Expected: low < high, and 0 < low where the scale is logarithmic."
+                f"the range {self} is invalid. Expected low < high and, if the scale is logarithmic, 0 < low."
             )
 
     def __contains__(self, value: float) -> bool:
@@ -65,7 +65,11 @@ class Axis(Config):
         return round(1 - drawn, 15) if self.scale == "log_one_minus" else drawn
 
     def share(self, value: float) -> float:
-        """Returns the position of a value in the range, as the share that `value` takes."""
+        """Returns the share for which `Axis.value` gives this value: 0 for `low`, 1 for `high`.
+
+        Raises:
+          ValueError: if the scale is logarithmic and the value (or 1 − the value) is not positive.
+        """
         drawn = self._drawn(value)
         if self.scale == "linear":
             return (drawn - self.low) / (self.high - self.low)
@@ -159,10 +163,11 @@ AMSGrad 0.4 and 1.9, Padam 0.8 to 1.0 (in `GRADIENT_UNIT`). On digits, those of 
 90 to 97% of the range. The mean over optimizers is 0.8, and the middle of this range is 0.75. The best two trials of
 every optimizer are between −1.0 and 1.9.
 
-The shift takes no useful trials from SGD, the first optimizer to fail above its default learning rate. All of SGD's
-trials above 0.55 decades failed (4 of 4: three had the loss of chance, one diverged), and no trial below −1 was among
-the best two. These parts were 61% of SGD's range on digits; they are 56% of this range. AlgoPerf's baselines search one
-decade to each side (Dahl et al., 2023).
+Compared with the recorded range, −2 to 2, this range begins one decade later and ends half a decade later. SGD loses no
+useful trials, although it is the first optimizer to fail above its default learning rate. All of its trials above 0.55
+decades failed (4 of 4: three had the loss of chance, one diverged), and neither of its two best trials was below −1. So
+61% of its range on digits was useless: the parts below −1 and above 0.55. Of this range, 56% is useless: the part above
+0.55. AlgoPerf's baselines search one decade to each side (Dahl et al., 2023).
 """
 RATE_WITHOUT_DEFAULT = 3e-3
 """The learning rate that takes the place of the default if a function has none.

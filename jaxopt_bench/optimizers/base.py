@@ -99,7 +99,8 @@ class Optimizer(Tunable, abc.ABC):
       source: the publication that defines it.
       searched: the fields that are searched by default.
       schedule: the learning-rate schedule it is meant for.
-      decay_form: how its weight decay enters. This determines the range in which weight decays are searched.
+      decay_form: whether its weight decay is coupled or decoupled. This determines the range in which weight decays
+        are searched.
       own_axes: ranges of hyperparameters that no other optimizer has.
       own_average: whether it averages parameters by itself.
       line_search: whether an update also evaluates the loss at other parameters. Then it needs the whole loss,
@@ -123,15 +124,15 @@ class Optimizer(Tunable, abc.ABC):
     learning_rate: float = number(1e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""
     weight_decay: float = number(0.0, at_least=0)
-    """Coefficient of the weight decay, coupled (L2) or decoupled as the optimizer says."""
+    """Coefficient of the weight decay. Whether it is coupled (L2) or decoupled depends on the optimizer."""
     decay_mask: DecayMask = "all"
-    """The parameters that decay: all, or kernels only (neither biases nor the scales of normalisation layers)."""
+    """The parameters that decay: "all", or only "kernels", the arrays with two or more axes (also embeddings)."""
     clip_norm: float | None = number(None, above=0)
     """Scale the gradient down to this norm, over all parameters, if its norm is larger (Pascanu et al., 2013)."""
     clip_adaptive: float | None = number(None, above=0)
     """Limit the norm of each unit's gradient to this share of the norm of its parameters (Brock et al., 2021)."""
     mars_gamma: float | None = number(None, at_least=0)
-    """Strength of MARS, which corrects gradients by their change since the last step: 0.025 (Yuan et al., 2024)."""
+    """Strength of MARS, which corrects gradients by their change since the last step. Yuan et al., 2024, use 0.025."""
     cautious: bool = False
     """Leave out updates whose sign disagrees with the gradient, and enlarge the others (Liang et al., 2024)."""
     accumulate: int = number(1, at_least=1)

@@ -33,9 +33,9 @@ EXCLUDED_OPTIMIZERS: Mapping[str, str] = {
     "sam": "needs a second gradient, at other parameters, in every step",
     "sophia": "needs an estimate of the Hessian's diagonal",
     "dpsgd": "needs the gradient of each example by itself",
-    "optimistic_adam": "superseded in optax by optimistic_adam_v2, which is here",
+    "optimistic_adam": "optax replaced it by optimistic_adam_v2, which the table has under the name optimistic_adam",
 }
-"""The optimizers of optax that are not in the table, and the reasons."""
+"""The functions of optax that are not in the table, and the reasons."""
 
 _BY_ITSELF = Intended("constant", "its authors: the step sizes shrink by themselves")
 _LINE = Intended("constant", "its authors: the loss sets the step size")

@@ -210,7 +210,10 @@ def test_a_function_object_needs_no_file():
         (":f", "is not a reference. Expected MODULE:NAME"),
         ("{file}:heavy_bal", "unknown function of .*; did you mean heavy_ball"),
         ("{file}:NUMBER", "is 3. Expected MODULE:FUNCTION"),
-        ("{file}:unflaggable", "'base' without a default and without a type that a flag can have"),
+        (
+            "{file}:unflaggable",
+            "'base' without a default and without a type that a flag can have. Expected a default, or the type float",
+        ),
         ("{file}:positional", "positional-only parameter 'learning_rate'"),
         ("{file}:recorded", "'code', but every optimizer already has a field or an attribute of this name"),
         ("{file}:clashing", "'clip_norm', but every optimizer already has a field"),
