@@ -25,9 +25,10 @@ from jaxopt_bench.verdict import verdict
 from jaxopt_bench.verdict.trials import FEWEST_NEAREST
 
 SHARE = 1 / 4
-"""Trials in a box beyond an edge, as a share of the earlier trials: one more decade is about a quarter of 3.5.
+"""The number of trials in a box beyond an edge, as a share of the earlier trials.
 
-There are at least `FEWEST_NEAREST`, so that they can show whether results continue to improve.
+A box usually has one more decade, which is about a quarter of 3.5 decades, the usual range of learning rates. There are
+at least `FEWEST_NEAREST` trials in a box, so that they can show whether results continue to improve.
 """
 
 

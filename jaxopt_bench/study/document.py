@@ -35,7 +35,7 @@ class Document:
     Attributes:
       study: the study.
       runs: its planned runs, and the superseded runs.
-      selections: one selection for each unit whose trials have ended.
+      selections: one selection for each unit in which all runs of trials and of finalists have ended.
       timings: the seconds per step of each contender on each workload, measured separately from the runs.
       history: all sizes of the study, from the first to the present one.
       format: the format of the file; a document is written in the same format as it was read.
