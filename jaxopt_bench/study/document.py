@@ -111,7 +111,10 @@ def read_document(path: pathlib.Path) -> Document:
     values = read_json(path)
     found = values.get("format") if isinstance(values, dict) else None
     if type(found) is not int or found not in _FORMATS:
-        raise UserError(f"{path} has the format {found!r}. Expected: {' or '.join(map(str, _FORMATS))}.")
+        raise UserError(
+            f"{path} has the format {found!r}. Expected: {' or '.join(map(str, _FORMATS))}. If a newer version of "
+            "jaxopt-bench wrote the file, install that version."
+        )
     if found == 1:
         for place, missing in _objects_of_format_1(values):
             place.update(missing)

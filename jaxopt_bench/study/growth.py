@@ -102,10 +102,10 @@ def _first_difference(one: dict[str, Any], other: dict[str, Any], path: str = ""
 
 def _differs(field: str, earlier: object, asked: object) -> UserError:
     return UserError(
-        f"the study in this folder has {field}: {_cut(earlier)}; this command has {_cut(asked)}. "
-        "Expected the same value, since results of different values cannot be compared; or another folder (--out). A "
-        "study can grow in trials, total epochs of trials, seeds, repetitions, workloads and optimizers, but the "
-        "epochs of a run (--epochs) stay the same."
+        f"the study that was started earlier has {field}: {_cut(earlier)}; this command has {_cut(asked)}. Expected "
+        "the same value, because results with different values cannot be compared; or another folder (--out), and with "
+        "--record also another record. A study can grow in trials, total epochs of trials, seeds, repetitions, "
+        "workloads and optimizers, but the epochs of a run (--epochs) stay the same."
     )
 
 

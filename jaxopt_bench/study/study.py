@@ -169,7 +169,10 @@ class Study(NotebookDisplay, Config):
         folders = [run_name(w.name, c.name) for w in self.workloads for c in self.contenders]
         twice = next((name for name in folders if folders.count(name) > 1), None)
         if twice is not None:
-            raise UserError(f"Study.workloads and contenders have two pairs called {twice!r}. Expected: other names.")
+            raise UserError(
+                f"two pairs of a workload and a contender have the same folder name, {twice!r}. Expected another name "
+                "of a workload or of a contender, because the runs of a pair are in the folder WORKLOAD_CONTENDER."
+            )
 
     def _check_size(self) -> None:
         """Checks that the budgets do not make too many runs to train and to read."""
