@@ -398,4 +398,7 @@ def _many(job: Job) -> str:
     end = "s" * (len(job.runs) != 1)
     words = {"trial": f"trial{end}", "finalist": f"re-run{end} of finalists", "confirmation": f"confirmation{end}"}
     until = f" up to epoch {job.until_epoch}" if job.until_epoch is not None else ""
+    trials = len({run.trial for run in job.runs})
+    if job.kind == "trial" and trials < len(job.runs):
+        return f"{len(job.runs)} runs of {trials} trial{'s' * (trials != 1)}{until}"
     return f"{len(job.runs)} {words[job.kind]}{until}"

@@ -135,10 +135,20 @@ def batch_size(examples: int) -> int:
 
 
 def budget(costs: Costs, contenders: int, seconds: float) -> tuple[int, int]:
-    """Returns the number of trials and seeds, and of their epochs, that take at most the given seconds.
+    """Returns the largest budget of a study that takes about the given time.
 
-    It takes as many trials as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. The result is at least the
-    smallest of `BUDGETS` with one epoch, and training has `LEAST_TRAINING` of the time, even if the rest takes longer.
+    It has as many trials as leave at least `ENOUGH_EPOCHS` for each run, and then as many epochs as possible, at most
+    `MOST_EPOCHS`. If no number of trials leaves so many epochs, it has the smallest number of trials in `BUDGETS`, and
+    at least one epoch. At least the share `LEAST_TRAINING` of the time is for training, even if compiling takes nearly
+    all of the time. So the study can take longer than the given time.
+
+    Args:
+      costs: the measured times of compiling and of training.
+      contenders: the number of contenders.
+      seconds: the given time.
+
+    Returns:
+      The number of trials of each contender, a key of `BUDGETS`; and the number of epochs of each run.
     """
     left = max(seconds - costs.programs(contenders, again=2 * contenders), LEAST_TRAINING * seconds)
 

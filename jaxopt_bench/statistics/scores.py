@@ -27,8 +27,8 @@ class Scores:
       estimates: the score of each optimizer, with an interval for the expected score of such a study with other seeds.
         `count` is the smallest number of results of any optimizer on any workload. If it is less than `FEWEST_RESULTS`,
         there are no intervals.
-      margin: if optimizers are equally fast, the scores of any pair differ by more than the margin with a probability
-        of 1 − the confidence; None if there are no intervals.
+      margin: if all optimizers are equally fast, the probability that the scores of at least one pair differ by more
+        than the margin is 1 − the confidence; None if there are no intervals.
     """
 
     estimates: Mapping[str, Estimate]

@@ -87,7 +87,9 @@ def test_only_unfinished_runs_are_planned_and_the_planned_space_is_enough(small,
 
 def test_a_study_that_cannot_grow_is_refused(small, planned, tmp_path, digits_dir):
     compare(small.only(contenders=["sgd"]), tmp_path / "study", data_dir=digits_dir)
-    with pytest.raises(UserError, match="the study in this folder has search: sobol; this command has random"):
+    with pytest.raises(
+        UserError, match="the study that was started earlier has search: sobol; this command has random"
+    ):
         planned(dataclasses.replace(small, search="random"), tmp_path / "study")
 
 
@@ -106,7 +108,7 @@ def test_the_command_prints_a_table_and_the_least_difference(call, tmp_path, mon
     code, out, _ = call("compare", "digits", "--plan", "--seeds", "3", "--epochs", "2")
     said = " ".join(out.split())
     assert "a difference must be 9.5 times the deviation between seeds" in said
-    assert "with --seeds 4, 4.9 times would be enough" in said
+    assert "with --seeds 4, a difference of 4.9 times the deviation between seeds would be enough" in said
     assert "How large that is on digits_cnn is not known, because no results are recorded." in said
     against = ["--baselines", "digits", "--add", "lion"]
     code, out, _ = call("compare", "digits", *against, "--plan")

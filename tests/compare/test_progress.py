@@ -45,6 +45,11 @@ def wild(small):
     )
 
 
+def test_with_several_seeds_of_trials_the_runs_and_the_trials_are_counted(small, tmp_path, digits_dir):
+    study = dataclasses.replace(small.only(contenders=["sgd"]), trials=2, trial_seeds=2, finalists=0, seeds=1)
+    assert "tiny, sgd: 4 runs of 2 trials\n" in shown(study, tmp_path / "study", digits_dir, terminal=False)
+
+
 def test_lines_report_started_jobs_selections_and_diverged_trials(wild, tmp_path, digits_dir):
     text = shown(wild, tmp_path / "study", digits_dir, terminal=False)
     assert "small: 2 optimizers on tiny; 3 trials, 2 finalists with 1 other seed and 1 confirmation seed each" in text

@@ -167,7 +167,7 @@ def test_recorded_documents_are_written_as_they_were_read(tmp_path, path):
 
 @pytest.mark.parametrize("found", [FORMAT + 1, 0, None, "1", [1], True, 1.0])
 def test_another_format_is_refused(tmp_path, found):
-    with pytest.raises(UserError, match=rf"study\.json has the format .*. Expected: 1 or {FORMAT}"):
+    with pytest.raises(UserError, match=rf"study\.json has the format .*. Expected: 1 or {FORMAT}. If a newer"):
         read_document(written(tmp_path, format=found))
 
 

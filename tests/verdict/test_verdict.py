@@ -78,7 +78,7 @@ def test_a_winner_is_named_only_if_every_difference_is_significant():
     assert "Not settled: sgd (behind by 0.20 points, " in close
     some = words(judged({**CLEAR, "padam": [0.951, 0.958, 0.956, 0.95, 0.96]}))
     assert "It is ahead of sgd" in some
-    assert "Not settled among 3 comparisons: padam (behind by " in some
+    assert "Not settled (corrected for 3 comparisons): padam (behind by " in some
     assert "The intervals of differences are corrected for these 3 comparisons." in some
     assert "wins" not in some
 
@@ -160,7 +160,7 @@ def test_equal_values_do_not_prove_a_difference():
     assert all(pair.difference.p_value > 0.05 for pair in ranking.pairs)
     assert all(pair.difference.estimate.low < pair.difference.estimate.high for pair in ranking.pairs)
     assert ranking.standings[0].primary.interval != (1.0, 1.0)
-    assert "Not settled among 3 comparisons" in words(found)
+    assert "Not settled (corrected for 3 comparisons)" in words(found)
 
 
 def test_a_single_seed_names_no_winner():
