@@ -75,6 +75,7 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
 def command(run: Run) -> str:
     """Returns the command that repeats a run: the experiment's name, and the settings that differ from the catalog.
 
+    If the catalog does not have the experiment, the command has only its name, and does not repeat the run's settings.
     It only reads `config.json`. It does not run any code that this file names.
     """
     ours = unpack_workload(run.config["experiment"])
