@@ -59,7 +59,8 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
         sections.append(Section("Charts", (Figures(tuple(charts)),), brief=True))
     if evaluation is None:
         hint = (
-            "This run has no recorded predictions. This command records them. If the run has a checkpoint, it is used:"
+            "This run has no recorded predictions. The command below records them, from the last checkpoint if the run "
+            "has one:"
         )
         return [*sections, Section("Predictions", (Text(hint), Code(f"{command(run)} --evaluation")))]
     names = {figure.name for figure in charts}
@@ -117,7 +118,9 @@ def _flag(name: str, value: object) -> list[str]:
 
 def _result_blocks(run: Run, row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Iterator[Block]:
     if row["status"] == "running":
-        yield Text("This run is in progress, or was killed. The same command continues it.", lead=True)
+        yield Text(
+            "This run is in progress, or was killed. If it was killed, the command below continues it.", lead=True
+        )
     else:
         said = [
             f"{row['parameters']:,} parameters" if row["parameters"] is not None else None,
@@ -232,7 +235,8 @@ def _describe_evaluation(evaluation: Evaluation) -> str:
     if found.outputs:
         said.append(f"the outputs {', '.join(f'{n} {list(a.shape)}' for n, a in found.outputs.items())}")
     count = len(found.statistics[LOSS])
-    return f"The file {EVALUATION} has, of each of the {count:,} {SPLIT_WORDS[split]} examples, {' and '.join(said)}."
+    each = f"For each of the {count:,} {SPLIT_WORDS[split]} examples"
+    return f"{each}, the file {EVALUATION} contains {' and '.join(said)}."
 
 
 def _png(image: UInt8[np.ndarray, "height width channels"]) -> str:
