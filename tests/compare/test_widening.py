@@ -182,7 +182,7 @@ def test_a_grid_is_not_widened(improving):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--shard", "0/2"], "--widen decides once, by the results of the whole study"),
+        (["--shard", "0/2"], "--widen needs the results of the whole study. Expected no --shard"),
         (["--baselines", "digits", "--add", "lion"], "--widen would give newcomers more trials"),
     ],
 )
