@@ -9,7 +9,7 @@ import pytest
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import SGD, AdamW, MultiStep, parse_values
-from jaxopt_bench.optimizers.stated import Range
+from jaxopt_bench.optimizers.parse import Range
 from jaxopt_bench.sweep import grid
 from jaxopt_bench.training import Task, check_one_program
 

@@ -83,7 +83,7 @@ def print_answer(
         print_suite(suite, console, reference)
     if (scores := scores_in_words(found)) is not None:
         print_plain(console, scores)
-    if (claims := tables.claims(judge_claims(results, document))) is not None:
+    if (claims := tables.claims_table(judge_claims(results, document))) is not None:
         console.print()
         console.print(terminal(claims, leave_out=("source",), show_lines=True))
     if json is not None:
@@ -96,8 +96,8 @@ def print_answer(
 def _print_workloads(found: Verdict, console: Console, recorded: Sequence[str]) -> None:
     for ranking in found.rankings:
         console.print()
-        console.print(terminal(tables.ranking(found, ranking, recorded)))
-        if (selected := tables.selected(ranking)) is not None:
+        console.print(terminal(tables.ranking_table(found, ranking, recorded)))
+        if (selected := tables.selection_table(ranking)) is not None:
             console.print()
             console.print(terminal(selected))
         console.print()

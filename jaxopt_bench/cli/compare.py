@@ -21,24 +21,24 @@ from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.recorded import load_baselines
 from jaxopt_bench.compare import (
-    Cluster,
+    ClusterExecutor,
     Executor,
-    Local,
-    challenge,
+    LocalExecutor,
+    add_newcomers,
+    apply_space_and_schedule_flags,
     compare,
+    compute_study_power,
     differences,
     drawing_difference,
-    finished_part,
-    joined,
-    newcomer,
-    outlook_of,
-    plan_of,
+    drop_unfinished_contenders,
+    estimate_study_cost,
+    join_results,
+    make_newcomer,
+    make_newcomer_study,
     progress_for,
-    retuned,
     timed_study,
     tuning_differences,
     widen,
-    with_newcomers,
 )
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.results import Results, incomplete_in_words, load
@@ -114,7 +114,7 @@ def _ask(flags: QuestionFlags, shard: tuple[int, int]) -> int:
 def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Runs the study and prints its answer."""
     flags.training.processes.join()
-    contenders = retuned(with_newcomers(study, flags.add), flags.space, flags.schedule)
+    contenders = apply_space_and_schedule_flags(add_newcomers(study, flags.add), flags.space, flags.schedule)
     study = dataclasses.replace(study, contenders=contenders)
     _check_references(flags, study)
     if flags.plan:
@@ -141,12 +141,14 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Trains only newcomers, and prints the answer of the study of newcomers and baselines."""
     assert flags.baselines is not None, "it is what calls for this"
     flags.training.processes.join()
-    recorded = finished_part(load_baselines(flags.baselines), [w.name for w in study.workloads])
+    recorded = drop_unfinished_contenders(load_baselines(flags.baselines), [w.name for w in study.workloads])
     baselines = recorded.documents[0].study
-    newcomers = tuple(newcomer(baselines, reference) for reference in flags.add)
-    newcomers = retuned(newcomers, flags.space, flags.schedule, [c.name for c in baselines.contenders])
+    newcomers = tuple(make_newcomer(baselines, reference) for reference in flags.add)
+    newcomers = apply_space_and_schedule_flags(
+        newcomers, flags.space, flags.schedule, [c.name for c in baselines.contenders]
+    )
     _check_references(flags, dataclasses.replace(baselines, contenders=(*baselines.contenders, *newcomers)))
-    new = challenge(study, recorded.documents[0], newcomers)
+    new = make_newcomer_study(study, recorded.documents[0], newcomers)
     new = dataclasses.replace(new, name="_".join([study.name, *(c.name for c in newcomers)]))
     recorded_contenders = len(baselines.contenders)
     if flags.plan:
@@ -155,7 +157,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         console = Console()
         _train(flags, new, folder, shard, console, recorded_contenders)
         trained = load(folder)
-        results, document = joined(recorded, trained)
+        results, document = join_results(recorded, trained)
         code = _print_answer(flags, results, document, console, [c.name for c in baselines.contenders])
         said = [
             *tuning_differences(baselines, newcomers),
@@ -172,8 +174,8 @@ def _plan(flags: CompareFlags, study: Study, others: int = 0) -> int:
     """Prints the cost and the power of the study; `others` is the number of recorded optimizers to compare with."""
     folder, console = _folder(flags, study), Console()
     check_folder("--out", folder)
-    plan = plan_of(study, folder, flags.training.data_dir, flags.largest, reporter_for(console))
-    print_plan(study, plan, outlook_of(plan.study, others), folder, console)
+    plan = estimate_study_cost(study, folder, flags.training.data_dir, flags.largest, reporter_for(console))
+    print_plan(study, plan, compute_study_power(plan.study, others), folder, console)
     return COMPLETED
 
 
@@ -187,8 +189,8 @@ def _train(
         choose_code_path(devices=flags.training.devices)  # before anything is written
     for line in [study.question, *protocol(study)] if study.question else protocol(study):
         print_plain(console, line)
-    if (outlook := outlook_of(study, others)).is_absurd:
-        print_plain(console, outlook.in_words)
+    if (power := compute_study_power(study, others)).is_absurd:
+        print_plain(console, power.description)
     return compare(
         study,
         folder,
@@ -206,8 +208,8 @@ def _train(
 
 def _executor(flags: CompareFlags) -> Executor:
     if flags.executor == "local":
-        return Local(compile_in_background=True, in_turn=flags.record is not None)
-    return Cluster(flags.address, flags.task_cpus, flags.task_gpus)
+        return LocalExecutor(compile_in_background=True, in_turn=flags.record is not None)
+    return ClusterExecutor(flags.address, flags.task_cpus, flags.task_gpus)
 
 
 def _check_references(flags: CompareFlags, study: Study) -> None:

@@ -61,7 +61,7 @@ def named_experiment(
     problem, rest = _with_parts(problem, rest, given)
     replaced = {field: _part(field, Experiment.kinds[field], name, rest, given) for field, name in named.items()}
     if isinstance(optimizer := replaced.get("optimizer"), ImportedOptimizer):
-        replaced = {"schedule": type(optimizer).stated_schedule or experiment.schedule, **replaced}
+        replaced = {"schedule": type(optimizer).user_schedule or experiment.schedule, **replaced}
     workload = dataclasses.replace(workload, problem=problem)
     return dataclasses.replace(experiment, workload=workload, **replaced), rest
 

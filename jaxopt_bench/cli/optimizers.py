@@ -24,7 +24,7 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import ImportedOptimizer, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
-from jaxopt_bench.optimizers.words import schedule_in_words
+from jaxopt_bench.optimizers.text import schedule_in_words
 from jaxopt_bench.problems import PROBLEMS, Classification, ProblemConfig
 from jaxopt_bench.reports import (
     ARRAYS_NOTE,
@@ -122,7 +122,7 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     print_plain(console, _unwrapped(inspect.cleandoc(type(optimizer).__doc__ or "").partition("Args:")[0].strip()))
     print_plain(console, "")
     print_plain(console, f"source: {optimizer.source}")
-    schedule, stated = optimizer.schedule, optimizer.stated_schedule
+    schedule, stated = optimizer.schedule, optimizer.user_schedule
     words = (
         f"{schedule.name} ({schedule.source})" if stated is None else f"{schedule_in_words(stated)}, as its file states"
     )

@@ -18,7 +18,7 @@ from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.recorded import load_baselines
-from jaxopt_bench.compare import challenge, finished_part, joined
+from jaxopt_bench.compare import drop_unfinished_contenders, join_results, make_newcomer_study
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import check_extra
 from jaxopt_bench.results import NoRunsError, Results, incomplete_in_words, load
@@ -115,7 +115,7 @@ def _with_baselines(trained: Results, path: pathlib.Path, baselines: pathlib.Pat
       UserError: if one of the two does not hold exactly one study, or their conditions differ.
     """
     study = study_document(trained, path, "--baselines").study
-    recorded = finished_part(load_baselines(baselines), [workload.name for workload in study.workloads])
+    recorded = drop_unfinished_contenders(load_baselines(baselines), [workload.name for workload in study.workloads])
     (document,) = recorded.documents
-    challenge(study, document, study.contenders)
-    return joined(recorded, trained)[0], tuple(contender.name for contender in document.study.contenders)
+    make_newcomer_study(study, document, study.contenders)
+    return join_results(recorded, trained)[0], tuple(contender.name for contender in document.study.contenders)

@@ -12,7 +12,7 @@ from jaxopt_bench.compare.newcomers import space_by_rule
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Space
-from jaxopt_bench.optimizers.words import schedule_in_words
+from jaxopt_bench.optimizers.text import schedule_in_words
 from jaxopt_bench.results import Results, together
 from jaxopt_bench.study import Contender, Document, Study, extensions_in_words, space_in_words, space_size
 
@@ -34,7 +34,7 @@ _WITHOUT_EFFECT = ("side_by_side",)
 """Fields of a code path that do not change any bit of a run."""
 
 
-def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
+def make_newcomer_study(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
     """Returns the study that trains only newcomers, under the conditions of the recorded contenders.
 
     If the recorded study had the budget of this study and was widened later, newcomers get its present number of
@@ -72,7 +72,7 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
     return dataclasses.replace(study, contenders=tuple(newcomers), claims=())
 
 
-def finished_part(recorded: Results, workloads: Sequence[str]) -> Results:
+def drop_unfinished_contenders(recorded: Results, workloads: Sequence[str]) -> Results:
     """Returns recorded results without the optimizers that are not yet recorded on all given workloads.
 
     Args:
@@ -85,7 +85,7 @@ def finished_part(recorded: Results, workloads: Sequence[str]) -> Results:
     (document,) = recorded.documents
     study = document.study
     recorded_names = [w.name for w in study.workloads]
-    workloads = [name for name in workloads if name in recorded_names]  # `challenge` refuses the others
+    workloads = [name for name in workloads if name in recorded_names]  # `make_newcomer_study` refuses the others
     decided = {(found.workload, found.contender, found.repetition) for found in document.selections}
     finished = [
         contender.name
@@ -118,7 +118,7 @@ def _with_widened_budget(study: Study, recorded: Study) -> Study:
     return dataclasses.replace(study, trials=recorded.trials, total_epochs=recorded.total_epochs)
 
 
-def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
+def join_results(recorded: Results, trained: Results) -> tuple[Results, Document]:
     """Returns the recorded results and the results of the newcomers as the results of one study."""
     (then,), (now,) = recorded.documents, trained.documents
     study = dataclasses.replace(

@@ -14,7 +14,7 @@ from typing import Any
 
 from jaxopt_bench.compare import worker
 from jaxopt_bench.compare.jobs import Job, JobListener, JobOptions, NextJobs, StepTime
-from jaxopt_bench.compare.worker import POLL, Shared, Task, WorkerStoppedError, work
+from jaxopt_bench.compare.worker import POLL, SerializedJob, WorkerSettings, WorkerStoppedError, work
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import Interrupted, finished, handle_stop_signals
 
@@ -26,7 +26,7 @@ NEW = "local"  # the address with which Ray starts a cluster
 
 
 @dataclasses.dataclass(frozen=True)
-class Cluster:
+class ClusterExecutor:
     """Runs jobs on a Ray cluster, as many at the same time as fit.
 
     All nodes share the study's folder under the same path, with locks that work across nodes (as NFS has), and have the
@@ -79,8 +79,8 @@ class Cluster:
         with _connected(ray, self.address):
             cpus, gpus = self._resources(ray, options.devices)
             threads = None if gpus else max(1, int(cpus))
-            shared = Shared(options.absolute(), socket.gethostname(), threads, on_cpu=self.gpus == 0)
-            tasks = _Tasks(ray, cpus, gpus, shared)
+            settings = WorkerSettings(options.absolute(), socket.gethostname(), threads, on_cpu=self.gpus == 0)
+            tasks = _Tasks(ray, cpus, gpus, settings)
             with handle_stop_signals(tasks), contextlib.closing(tasks):
                 for job in jobs:
                     tasks.submit(job)
@@ -116,8 +116,8 @@ class Cluster:
 class _Tasks:
     """The jobs that were given to Ray and have not ended."""
 
-    def __init__(self, ray: Any, cpus: float, gpus: float, shared: Shared):
-        self.ray, self.shared, self.folder = ray, shared, shared.options.folder
+    def __init__(self, ray: Any, cpus: float, gpus: float, settings: WorkerSettings):
+        self.ray, self.settings, self.folder = ray, settings, settings.options.folder
         self.remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
         self.jobs: dict[Any, Job] = {}  # by the reference that Ray returns
         self.waiting: dict[int, set[int]] = {}  # lock times of the runs of jobs not known to have started
@@ -130,7 +130,7 @@ class _Tasks:
 
     def _send(self, job: Job) -> None:
         named = self.remote.options(name=f"{job.kind}: {job.unit.label}")
-        self.jobs[named.remote(Task.of(job), self.shared)] = job
+        self.jobs[named.remote(SerializedJob.of(job), self.settings)] = job
 
     def wait(self, listener: JobListener) -> list[tuple[Job, StepTime | None]]:
         """Waits for a moment, tells the listener which jobs have started, and returns the jobs that have ended."""

@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from jaxopt_bench.compare.record import Record, combined, planned_of
+from jaxopt_bench.compare.record import StudyRecord, combined, planned_of
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.results import Results, load_runs, together
 from jaxopt_bench.runs import lock_directory
@@ -43,7 +43,7 @@ class StudyFolder:
       recorded: the record of runs that have finished elsewhere; None if there is no record.
     """
 
-    def __init__(self, path: str | pathlib.Path, record: Record | None = None):
+    def __init__(self, path: str | pathlib.Path, record: StudyRecord | None = None):
         self.path, self.recorded = pathlib.Path(path), record
         self._read: tuple[tuple[int, int, int], Document] | None = None
         self._plans: _Plans | None = None

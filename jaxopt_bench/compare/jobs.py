@@ -180,7 +180,7 @@ class Executor(Protocol):
         """
 
 
-class Local:
+class LocalExecutor:
     """Runs jobs on this machine's devices, one after the other, in their order."""
 
     def __init__(self, compile_in_background: bool = False, in_turn: bool = False):

@@ -16,7 +16,7 @@ from jaxopt_bench.optimizers import (
     Optimizer,
     Schedule,
     Space,
-    WarmedUp,
+    WarmupSchedule,
     load,
     parse_schedule,
     parse_space,
@@ -30,7 +30,7 @@ SPACE_FORM = "NAME.FIELD=VALUES, such as adamw.learning_rate=1e-4..1e-1 or adamw
 SCHEDULE_FORM = "NAME=SCHEDULE, such as adamw=constant or adamw=cosine:warmup=1"
 
 
-def newcomer(study: Study, reference: str) -> Contender:
+def make_newcomer(study: Study, reference: str) -> Contender:
     """Returns an optimizer as an additional contender of a study.
 
     If the user's file states a search space or a schedule for it, these are used. Otherwise, `space_by_rule` gives its
@@ -44,23 +44,23 @@ def newcomer(study: Study, reference: str) -> Contender:
       UserError: if there is no such optimizer, or it has an argument without a default other than the learning rate.
     """
     optimizer = _users(reference) if ":" in reference else OPTIMIZERS[reference]
-    schedule = optimizer.stated_schedule or schedule_by_rule(study, optimizer)
-    space = space_of(optimizer.stated_space) if optimizer.stated_space else space_by_rule(study, optimizer, schedule)
+    schedule = optimizer.user_schedule or schedule_by_rule(study, optimizer)
+    space = space_of(optimizer.user_space) if optimizer.user_space else space_by_rule(study, optimizer, schedule)
     return Contender(name=reference.rpartition(":")[2], optimizer=optimizer, schedule=schedule, space=space)
 
 
-def with_newcomers(study: Study, references: Sequence[str]) -> tuple[Contender, ...]:
+def add_newcomers(study: Study, references: Sequence[str]) -> tuple[Contender, ...]:
     """Returns a study's contenders and newcomers.
 
     If the study already has a user's optimizer, it is loaded from its file. It keeps the search space and the schedule
     that the study records.
 
     Raises:
-      UserError: if another contender has a newcomer's name; and as `newcomer` does.
+      UserError: if another contender has a newcomer's name; and as `make_newcomer` does.
     """
     found = {contender.name: contender for contender in study.contenders}
     for reference in references:
-        new = newcomer(study, reference)
+        new = make_newcomer(study, reference)
         there = found.get(new.name)
         if there is not None and not _is_of_one_function(there.optimizer, new.optimizer):
             raise UserError(f"--add {reference}: {new.name} is already a contender. Expected another name.")
@@ -85,7 +85,7 @@ def schedule_by_rule(study: Study, optimizer: Optimizer) -> Schedule:
     free = {contender.schedule for contender in study.contenders if not contender.optimizer.schedule.is_constant}
     schedule: Schedule = free.pop() if len(free) == 1 and not meant.is_constant else SCHEDULES[meant.name]
     warmups = {warmup_of(contender.schedule) for contender in study.contenders}
-    if len(warmups) > 1 or not isinstance(schedule, WarmedUp):
+    if len(warmups) > 1 or not isinstance(schedule, WarmupSchedule):
         return schedule
     ((epochs, share),) = warmups
     return dataclasses.replace(schedule, warmup=epochs, warmup_share=share)
@@ -139,7 +139,7 @@ def check_forms(spaces: Sequence[str], schedules: Sequence[str]) -> None:
                 raise UserError(f"{flag} is {word!r}. Expected {form}.")
 
 
-def retuned(
+def apply_space_and_schedule_flags(
     contenders: Sequence[Contender], spaces: Sequence[str], schedules: Sequence[str], trained: Sequence[str] = ()
 ) -> tuple[Contender, ...]:
     """Returns contenders with the search spaces and schedules of the command line.

@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from jaxopt_bench.compare.newcomers import with_newcomers
+from jaxopt_bench.compare.newcomers import add_newcomers
 from jaxopt_bench.compare.progress import progress_for
-from jaxopt_bench.compare.work import compare
+from jaxopt_bench.compare.study_runner import compare
 from jaxopt_bench.errors import unknown_name
 from jaxopt_bench.results import Results, load
 from jaxopt_bench.study import Study, find_study
@@ -52,7 +52,7 @@ def run_study(
         if name not in fields:
             raise unknown_name("field of a study", name, fields)
     changed = dataclasses.replace(named.only(workloads, optimizers), **changes)
-    changed = dataclasses.replace(changed, contenders=with_newcomers(changed, add))
+    changed = dataclasses.replace(changed, contenders=add_newcomers(changed, add))
     chosen = pathlib.Path("studies") / changed.name if folder is None else folder
     compare(changed, chosen, data_dir=data_dir, progress=progress_for(Console()))
     return load(chosen)

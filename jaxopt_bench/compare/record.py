@@ -29,7 +29,7 @@ FAST = 3
 """The compression level while a study is trained: nearly as small, and more than ten times as fast."""
 
 
-class Record:
+class StudyRecord:
     """The record of one study, in the format of `Results.save`. Its runs have finished and are not trained again.
 
     Attributes:

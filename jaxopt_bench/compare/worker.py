@@ -23,7 +23,7 @@ working = False  # whether this process has run a job for another process
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class SerializedJob:
     """A job as plain data, because users' optimizers are classes made at run time, which pickle badly.
 
     Attributes:
@@ -41,7 +41,7 @@ class Task:
     optimizers: tuple[tuple[str, str, str], ...]
 
     @classmethod
-    def of(cls, job: Job) -> Task:
+    def of(cls, job: Job) -> SerializedJob:
         """Returns a job as plain data."""
         users = {
             optimizer.reference: (optimizer.reference, optimizer.code_file, optimizer.code)
@@ -73,7 +73,7 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shared:
+class WorkerSettings:
     """The data that all tasks of a study share.
 
     Attributes:
@@ -93,7 +93,7 @@ class WorkerStoppedError(Exception):
     """A worker was asked to stop, and stopped after writing a checkpoint."""
 
 
-def work(task: Task, shared: Shared) -> StepTime | None:
+def work(task: SerializedJob, settings: WorkerSettings) -> StepTime | None:
     """Runs a job on a worker.
 
     Returns:
@@ -105,19 +105,21 @@ def work(task: Task, shared: Shared) -> StepTime | None:
     """
     global working
     working = True
-    if shared.threads is not None:  # before JAX makes its threads; a worker's second job finds the number of its first
-        os.environ.setdefault("NPROC", str(shared.threads))
-    if shared.on_cpu:
+    if (
+        settings.threads is not None
+    ):  # before JAX makes its threads; a worker's second job finds the number of its first
+        os.environ.setdefault("NPROC", str(settings.threads))
+    if settings.on_cpu:
         jax.config.update("jax_platforms", "cpu")
     try:
-        experiments, folder = task.load(), shared.options.folder
+        experiments, folder = task.load(), settings.options.folder
         if not folder.is_dir():
             raise UserError(f"{folder} does not exist on this node. Expected: a folder that all nodes share.")
-        return perform_patiently(task.kind, experiments, shared.options, task.until_epoch)
+        return perform_patiently(task.kind, experiments, settings.options, task.until_epoch)
     except Interrupted as stop:  # a KeyboardInterrupt, which Ray would mistake for a cancelled task
         raise WorkerStoppedError(str(stop)) from stop
     except UserError as error:
-        if shared.host == socket.gethostname():
+        if settings.host == socket.gethostname():
             raise
         raise UserError(f"on {socket.gethostname()}: {error}") from error
 

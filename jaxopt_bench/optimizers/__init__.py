@@ -9,7 +9,8 @@ from jaxopt_bench.optimizers.conformance import Conformance, measure_optimizer
 from jaxopt_bench.optimizers.custom import USERS, ImportedOptimizer, load, load_again, wrap_optimizer
 from jaxopt_bench.optimizers.optax_table import EXCLUDED_OPTIMIZERS, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
-from jaxopt_bench.optimizers.partitions import Share, inner_rules, read_shares
+from jaxopt_bench.optimizers.parse import parse_schedule, parse_searched, parse_space, parse_values
+from jaxopt_bench.optimizers.partitions import ParameterGroup, inner_rules, read_parameter_groups
 from jaxopt_bench.optimizers.schedules import (
     SCHEDULES,
     Constant,
@@ -19,12 +20,11 @@ from jaxopt_bench.optimizers.schedules import (
     MultiStep,
     OneCycle,
     Schedule,
-    WarmedUp,
+    WarmupSchedule,
     WarmupStableDecay,
 )
 from jaxopt_bench.optimizers.sgd import SGD
 from jaxopt_bench.optimizers.soap import SOAP, ScaleBySoapState, scale_by_soap
-from jaxopt_bench.optimizers.stated import parse_schedule, parse_searched, parse_space, parse_values
 from jaxopt_bench.user_config import UserTable
 
 OPTIMIZERS: UserTable[Optimizer] = UserTable(
@@ -66,13 +66,13 @@ __all__ = [
     "OneCycle",
     "Optimizer",
     "Padam",
+    "ParameterGroup",
     "ScaleByPadamState",
     "ScaleBySoapState",
     "Schedule",
-    "Share",
     "Space",
     "StepContext",
-    "WarmedUp",
+    "WarmupSchedule",
     "WarmupStableDecay",
     "inner_rules",
     "load",
@@ -82,7 +82,7 @@ __all__ = [
     "parse_searched",
     "parse_space",
     "parse_values",
-    "read_shares",
+    "read_parameter_groups",
     "scale_by_padam",
     "scale_by_soap",
     "wrap_optimizer",

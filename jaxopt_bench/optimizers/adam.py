@@ -8,11 +8,11 @@ from typing import ClassVar
 import optax
 
 from jaxopt_bench.config import number
-from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Rescaling, StepContext
+from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, RescalingOptimizer, StepContext
 
 
 @dataclasses.dataclass(frozen=True)
-class _Moments(Rescaling):
+class _Moments(RescalingOptimizer):
     """Base of the optimizers that divide the first moment of the gradients by the root of the second moment."""
 
     b1: float = number(0.9, at_least=0, below=1)
@@ -25,7 +25,7 @@ class _Moments(Rescaling):
     nesterov: ClassVar[bool] = False
 
     def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
-        """See `Rescaling.scale`."""
+        """See `RescalingOptimizer.scale`."""
         b1, b2, eps = (hyperparameters[name] for name in ("b1", "b2", "eps"))
         return optax.scale_by_adam(b1, b2, eps, nesterov=self.nesterov)
 
@@ -114,7 +114,7 @@ class AMSGrad(_Moments):
     """Correct both moments for their start at zero; the paper does not."""
 
     def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
-        """See `Rescaling.scale`."""
+        """See `RescalingOptimizer.scale`."""
         b1, b2, eps = (hyperparameters[name] for name in ("b1", "b2", "eps"))
         corrected = self.bias_correction
         return optax.scale_by_amsgrad(b1, b2, eps, bias_correction_mu=corrected, bias_correction_nu=corrected)

@@ -27,7 +27,7 @@ DecayForm = Literal["coupled", "decoupled", "unscaled"]
 DecayMask = Literal["all", "kernels"]
 
 
-class Intended(NamedTuple):
+class IntendedSchedule(NamedTuple):
     """The name of the learning-rate schedule that an optimizer is meant for, and the source of this statement."""
 
     name: str
@@ -42,7 +42,7 @@ class Intended(NamedTuple):
 UNMODIFIED: Mapping[str, Any] = {"cautious": False, "mars_gamma": None}
 """The fields of published modifications that any optimizer can have, with the values that switch them off."""
 
-AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
+AVERAGES = IntendedSchedule("constant", "Defazio et al., 2024: averaging takes the schedule's place")
 """The schedule that Schedule-Free optimizers are meant for."""
 
 
@@ -105,21 +105,23 @@ class Optimizer(Tunable, abc.ABC):
       own_average: whether it averages parameters by itself.
       line_search: whether an update also evaluates the loss at other parameters. Then it needs the whole loss,
         without noise.
-      stated_space: the search space in the user's file, by field ("b2", or "schedule.warmup"). If it is not
+      user_space: the search space in the user's file, by field ("b2", or "schedule.warmup"). If it is not
         empty, it is the whole search space.
-      stated_schedule: the schedule in the user's file.
+      user_schedule: the schedule in the user's file.
     """
 
     source: ClassVar[str]
     searched: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
-    schedule: ClassVar[Intended] = Intended("cosine", "Dahl et al., 2023 (AlgoPerf), for all of its baselines")
+    schedule: ClassVar[IntendedSchedule] = IntendedSchedule(
+        "cosine", "Dahl et al., 2023 (AlgoPerf), for all of its baselines"
+    )
     decay_form: ClassVar[DecayForm] = "coupled"
     own_axes: ClassVar[Mapping[str, Axis]] = {}
     own_average: ClassVar[bool] = False
     line_search: ClassVar[bool] = False
     added_later: ClassVar[tuple[str, ...]] = tuple(UNMODIFIED)
-    stated_space: ClassVar[Mapping[str, Axis | Choice]] = {}
-    stated_schedule: ClassVar[Any] = None  # a `Schedule`; its module imports this one
+    user_space: ClassVar[Mapping[str, Axis | Choice]] = {}
+    user_schedule: ClassVar[Any] = None  # a `Schedule`; its module imports this one
 
     learning_rate: float = number(1e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""
@@ -260,13 +262,13 @@ class Optimizer(Tunable, abc.ABC):
 
     def search_space(self) -> Mapping[str, Axis | Choice]:
         """Returns the default search space: that of the user's file if it has one, else the ranges of `searched`."""
-        if self.stated_space:
-            return self.stated_space
+        if self.user_space:
+            return self.user_space
         return {name: axis for name, axis in self.axes().items() if name in self.searched}
 
 
 @dataclasses.dataclass(frozen=True)
-class Rescaling(Optimizer):
+class RescalingOptimizer(Optimizer):
     """An optimizer that rescales the gradient and multiplies the result by the learning rate."""
 
     @abc.abstractmethod

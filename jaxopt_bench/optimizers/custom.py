@@ -24,13 +24,13 @@ from jaxopt_bench.arguments import NOT_GIVEN, parameters
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import kept_forms, signatures
 from jaxopt_bench.optimizers.adapters import schedule_free_parameters
-from jaxopt_bench.optimizers.base import AVERAGES, DecayForm, Hyperparameters, Intended, Optimizer, StepContext
+from jaxopt_bench.optimizers.base import AVERAGES, DecayForm, Hyperparameters, IntendedSchedule, Optimizer, StepContext
 from jaxopt_bench.optimizers.decay import measure_decay_form
 from jaxopt_bench.optimizers.equivalence import ParametersError, find_form, random_parameters, small_parameters
 from jaxopt_bench.optimizers.factories import FactoryOptimizer, Form, optimizer_class
+from jaxopt_bench.optimizers.parse import parse_schedule, parse_space
 from jaxopt_bench.optimizers.schedules import SCHEDULES
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Factory
-from jaxopt_bench.optimizers.stated import parse_schedule, parse_space
 from jaxopt_bench.optimizers.wrappers import StoredState, find_state, from_stored, storable
 from jaxopt_bench.user_config import Loadable, Record, Users
 
@@ -71,7 +71,7 @@ class ImportedOptimizer(Loadable, FactoryOptimizer):
         return self.forms[key]
 
     @property
-    def schedule(self) -> Intended:  # type: ignore[override]
+    def schedule(self) -> IntendedSchedule:  # type: ignore[override]
         """The learning-rate schedule that the optimizer is meant for, as far as its state shows it."""
         with contextlib.suppress(ParametersError):
             if self.form.schedule_free:
@@ -308,13 +308,13 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedOptimizer]:
         attributes |= {"evaluated": staticmethod(evaluated), "own_average": True}
     if (schedule := _read_table(loaded, "SCHEDULES", name)) is not None:
         where = f"{loaded.reference}: SCHEDULES[{name!r}]"
-        attributes["stated_schedule"] = parse_schedule(schedule, where, SCHEDULES)
+        attributes["user_schedule"] = parse_schedule(schedule, where, SCHEDULES)
     made = cast(
         type[ImportedOptimizer], optimizer_class(name, factory, base=ImportedOptimizer, renamed=renamed, **attributes)
     )
     if (space := _read_table(loaded, "SPACES", name)) is not None:
         where = f"{loaded.reference}: SPACES[{name!r}]"
-        made.stated_space = parse_space(space, made, made.stated_schedule, where)
+        made.user_space = parse_space(space, made, made.user_schedule, where)
     return made
 
 

@@ -25,7 +25,7 @@ from jaxopt_bench.optimizers.adapters import (
     schedule_free_parameters,
 )
 from jaxopt_bench.optimizers.axes import Axis
-from jaxopt_bench.optimizers.base import AVERAGES, Intended
+from jaxopt_bench.optimizers.base import AVERAGES, IntendedSchedule
 from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, FactoryOptimizer, optimizer_class
 from jaxopt_bench.user_config import field_values
 
@@ -37,8 +37,8 @@ EXCLUDED_OPTIMIZERS: Mapping[str, str] = {
 }
 """The functions of optax that are not in the table, and the reasons."""
 
-_BY_ITSELF = Intended("constant", "its authors: the step sizes shrink by themselves")
-_LINE = Intended("constant", "its authors: the loss sets the step size")
+_BY_ITSELF = IntendedSchedule("constant", "its authors: the step sizes shrink by themselves")
+_LINE = IntendedSchedule("constant", "its authors: the loss sets the step size")
 _RATE_FREE = ("weight_decay",)  # searched if an optimizer finds its learning rate: its authors leave the factor at 1
 _NOT_NEGATIVE, _POSITIVE, _COUNT = Bounds(at_least=0), Bounds(above=0), Bounds(at_least=1)
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxopt_bench.config import number
 from jaxopt_bench.optimizers.axes import Axis, Choice
-from jaxopt_bench.optimizers.base import Hyperparameters, Rescaling, Scalar, StepContext
+from jaxopt_bench.optimizers.base import Hyperparameters, RescalingOptimizer, Scalar, StepContext
 
 GRADIENT_UNIT = 0.01
 """A unit of gradients with which the same learning rates are good for all of Padam's exponents.
@@ -84,7 +84,7 @@ def scale_by_padam(
 
 
 @dataclasses.dataclass(frozen=True)
-class Padam(Rescaling):
+class Padam(RescalingOptimizer):
     """Padam with coupled (L2) weight decay, as its authors train it; see `scale_by_padam` for the update.
 
     The defaults are the paper's form. `bias_correction=True, eps=1e-8` is the form of the authors' code, which
@@ -131,7 +131,7 @@ class Padam(Rescaling):
         return space if self.gradient_unit is None else {**space, "partial": self.axes()["partial"]}
 
     def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
-        """See `Rescaling.scale`."""
+        """See `RescalingOptimizer.scale`."""
         b1, b2, partial, eps = (hyperparameters[name] for name in ("b1", "b2", "partial", "eps"))
         if self.final_partial is not None:
             partial = partial + context.progress * (hyperparameters["final_partial"] - partial)

@@ -20,7 +20,7 @@ from jaxopt_bench.optimizers.wrappers import find_states
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
+class ParameterGroup:
     """A part of a network's parameters.
 
     Attributes:
@@ -38,7 +38,7 @@ class Share:
     share: float
 
 
-def read_shares(values: object) -> tuple[Share, ...]:
+def read_parameter_groups(values: object) -> tuple[ParameterGroup, ...]:
     """Returns the parts of a network that a record lists; an empty tuple if it is not such a list."""
     kinds: dict[str, Any] = {"name": str, "arrays": int, "of_arrays": int, "numbers": int, "share": (int, float)}
     if not isinstance(values, list):
@@ -46,10 +46,10 @@ def read_shares(values: object) -> tuple[Share, ...]:
     for value in values:
         if not isinstance(value, dict) or not all(isinstance(value.get(name), kind) for name, kind in kinds.items()):
             return ()
-    return tuple(Share(**{name: value[name] for name in kinds}) for value in values)
+    return tuple(ParameterGroup(**{name: value[name] for name in kinds}) for value in values)
 
 
-def share_of(name: str, arrays: Iterable[int], params: PyTree[Any]) -> Share:
+def make_parameter_group(name: str, arrays: Iterable[int], params: PyTree[Any]) -> ParameterGroup:
     """Returns the part of the parameters that consists of some arrays.
 
     Args:
@@ -60,10 +60,10 @@ def share_of(name: str, arrays: Iterable[int], params: PyTree[Any]) -> Share:
     sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(params)]
     own = sorted(arrays)
     numbers = sum(sizes[i] for i in own)
-    return Share(name, len(own), len(sizes), numbers, numbers / max(sum(sizes), 1))
+    return ParameterGroup(name, len(own), len(sizes), numbers, numbers / max(sum(sizes), 1))
 
 
-def inner_rules(opt_state: optax.OptState, params: PyTree[Any]) -> tuple[Share, ...]:
+def inner_rules(opt_state: optax.OptState, params: PyTree[Any]) -> tuple[ParameterGroup, ...]:
     """Returns the share of the parameters that each inner rule updates; empty for an optimizer with a single rule.
 
     Args:
@@ -71,7 +71,7 @@ def inner_rules(opt_state: optax.OptState, params: PyTree[Any]) -> tuple[Share, 
       params: the network's parameters, or their shapes.
     """
     found = rule_arrays(opt_state, params)
-    return tuple(share_of(name, arrays, params) for name, arrays in found) if len(found) > 1 else ()
+    return tuple(make_parameter_group(name, arrays, params) for name, arrays in found) if len(found) > 1 else ()
 
 
 def rule_arrays(opt_state: optax.OptState, params: PyTree[Any]) -> list[tuple[str, frozenset[int]]]:

@@ -40,7 +40,7 @@ class Schedule(Tunable, abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class WarmedUp(Schedule):
+class WarmupSchedule(Schedule):
     """Base of the schedules that can begin with a linear warm-up.
 
     Raises:
@@ -77,7 +77,7 @@ class WarmedUp(Schedule):
 
 
 @dataclasses.dataclass(frozen=True)
-class Constant(WarmedUp):
+class Constant(WarmupSchedule):
     """A constant learning rate after a linear warm-up."""
 
     def multiplier(
@@ -120,7 +120,7 @@ class Exponential(Schedule):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cosine(WarmedUp):
+class Cosine(WarmupSchedule):
     """Linear warm-up, then half a cosine down to `final` (Loshchilov & Hutter, "SGDR", 2017, eq. 5,
     without restarts)."""
 
@@ -137,7 +137,7 @@ class Cosine(WarmedUp):
 
 
 @dataclasses.dataclass(frozen=True)
-class Linear(WarmedUp):
+class Linear(WarmupSchedule):
     """Linear warm-up, then linear decay to `final` at the end of training (Bergsma et al., "Straight to zero", 2025).
 
     Step t of T steps, counted from 0, has the multiplier at the share t / T of training, like PyTorch's `LinearLR`. So
@@ -157,7 +157,7 @@ class Linear(WarmedUp):
 
 
 @dataclasses.dataclass(frozen=True)
-class WarmupStableDecay(WarmedUp):
+class WarmupStableDecay(WarmupSchedule):
     """Linear warm-up, constant learning rate, then linear cooldown to `final`: "WSD", also called trapezoidal
     (Zhai et al., "Scaling vision transformers", 2022; Hu et al., "MiniCPM", 2024).
 
@@ -213,7 +213,7 @@ def _warmup(hyperparameters: Hyperparameters, epochs: int) -> Float[Array, ""]:
 
 def warmup_of(schedule: Schedule) -> tuple[float, float | None]:
     """Returns the length of a schedule's warm-up: `warmup` and `warmup_share`; (0, None) if it has none."""
-    return (schedule.warmup, schedule.warmup_share) if isinstance(schedule, WarmedUp) else (0.0, None)
+    return (schedule.warmup, schedule.warmup_share) if isinstance(schedule, WarmupSchedule) else (0.0, None)
 
 
 def _share(part: Float[Array, ""], whole: Float[Array, ""]) -> Float[Array, ""]:

@@ -8,11 +8,11 @@ import optax
 
 from jaxopt_bench.config import number
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers.base import Hyperparameters, Rescaling, StepContext
+from jaxopt_bench.optimizers.base import Hyperparameters, RescalingOptimizer, StepContext
 
 
 @dataclasses.dataclass(frozen=True)
-class SGD(Rescaling):
+class SGD(RescalingOptimizer):
     """Stochastic gradient descent with coupled (L2) weight decay.
 
     With the gradient g, the weight decay λ, the momentum μ and the learning rate η:
@@ -44,7 +44,7 @@ class SGD(Rescaling):
             raise UserError("SGD.nesterov is True but SGD.momentum is None. Expected: a momentum in [0, 1).")
 
     def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
-        """See `Rescaling.scale`."""
+        """See `RescalingOptimizer.scale`."""
         if self.momentum is None:
             return optax.identity()
         return optax.trace(hyperparameters["momentum"], nesterov=self.nesterov)

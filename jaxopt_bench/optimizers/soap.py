@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxopt_bench.config import number
 from jaxopt_bench.optimizers.axes import SHARED_AXES, Axis
-from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Rescaling, Scalar, StepContext
+from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, RescalingOptimizer, Scalar, StepContext
 from jaxopt_bench.optimizers.wrappers import find_state
 
 LARGEST_DIMENSION = 10_000
@@ -148,7 +148,7 @@ def scale_by_soap(
 
 
 @dataclasses.dataclass(frozen=True)
-class SOAP(Rescaling):
+class SOAP(RescalingOptimizer):
     """SOAP with decoupled weight decay: Adam in the eigenbasis of Shampoo's preconditioner; see `scale_by_soap`.
 
     The defaults are those of the authors' code. As in this code, the first step changes nothing, and the weight decay
@@ -181,7 +181,7 @@ class SOAP(Rescaling):
         return _idle_at_first(super().rule(hyperparameters, context))
 
     def scale(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:
-        """See `Rescaling.scale`."""
+        """See `RescalingOptimizer.scale`."""
         return scale_by_soap(
             hyperparameters["b1"],
             hyperparameters["b2"],

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxopt_bench.formatting import format_percent, join_words
-from jaxopt_bench.optimizers import Conformance, Share
+from jaxopt_bench.optimizers import Conformance, ParameterGroup
 from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, DecayFacts, Kind
-from jaxopt_bench.optimizers.words import rules_in_words, share_in_words
+from jaxopt_bench.optimizers.text import describe_parameter_group, rules_in_words
 
 ARRAYS_NOTE = (
     "updates: the kind of the first updates. update / rate: the root mean square (RMS) of the first update, divided by "
@@ -138,9 +138,9 @@ def _range(values: Iterable[float | None]) -> str:
     return low if low == high else f"{low}–{high}"
 
 
-def _shares(shares: Sequence[Share]) -> str:
+def _shares(shares: Sequence[ParameterGroup]) -> str:
     ordered = sorted(shares, key=lambda share: -share.share)
-    return "\n".join(f"{share_in_words(share)}: {KINDS[cast(Kind, share.name)]}" for share in ordered)
+    return "\n".join(f"{describe_parameter_group(share)}: {KINDS[cast(Kind, share.name)]}" for share in ordered)
 
 
 def _learning_rate(facts: Conformance) -> str:

@@ -16,7 +16,7 @@ import polars as pl
 import vl_convert
 
 from jaxopt_bench.files import replacing
-from jaxopt_bench.reports.style import Look, config
+from jaxopt_bench.reports.style import SeriesStyle, config
 
 Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
@@ -67,23 +67,25 @@ class Figure:
         """Returns the data by table and column, as JSON values; values that are not finite become null."""
         return {name: {c: [_value(v) for v in table[c]] for c in table.columns} for name, table in self.data.items()}
 
-    def save(self, folder: pathlib.Path, looks: Mapping[str, Look], formats: Sequence[Format] = FORMATS) -> list[str]:
+    def save(
+        self, folder: pathlib.Path, styles: Mapping[str, SeriesStyle], formats: Sequence[Format] = FORMATS
+    ) -> list[str]:
         """Writes the figure to files, one or two columns of a paper wide. Returns the names of the files.
 
         Args:
           folder: an existing folder.
-          looks: the looks of the optimizers, in the order of the report.
+          styles: the styles of the optimizers, in the order of the report.
           formats: the formats, which are also the file extensions.
         """
-        svg = self.svg(looks)
+        svg = self.svg(styles)
         for form in formats:
             with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
                 file.write(_render(svg, form))
         return [f"{self.name}.{form}" for form in formats]
 
-    def svg(self, looks: Mapping[str, Look]) -> str:
+    def svg(self, styles: Mapping[str, SeriesStyle]) -> str:
         """Returns the figure as SVG, one or two columns of a paper wide, without the parts for a pointer."""
-        spec = self.spec() | {"config": config("paper", looks)}
+        spec = self.spec() | {"config": config("paper", styles)}
         spec |= {"width": PAGE_WIDTH if self.both_columns else COLUMN, "height": spec.get("height", HEIGHT)}
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         spec["datasets"] = {
@@ -93,30 +95,30 @@ class Figure:
         if "layer" in spec:
             spec["layer"] = [layer for layer in spec["layer"] if layer.get("name") != HOVER]
         drawn = {name for table in self.data.values() if "series" in table.columns for name in table["series"]}
-        _limit_legends(spec, [name for name in looks if name in drawn])
+        _limit_legends(spec, [name for name in styles if name in drawn])
         return vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=VERSION)
 
 
-def colour(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Color:
+def colour(styles: Mapping[str, SeriesStyle], symbol: str | None = None) -> alt.Color:
     """Returns the colour encoding of optimizers. The palette of a theme lists the colours in the same order.
 
     Args:
-      looks: the looks of all optimizers of the report, in their order.
+      styles: the styles of all optimizers of the report, in their order.
       symbol: the symbol in the legend of a file: "stroke", "dot", or None for a mark without a legend entry.
     """
     legend = None if symbol is None else alt.Legend(**_LEGENDS[symbol])
-    return alt.Color("series:N", scale=alt.Scale(domain=list(looks), range="category"), legend=legend)
+    return alt.Color("series:N", scale=alt.Scale(domain=list(styles), range="category"), legend=legend)
 
 
-def shape(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Shape:
+def shape(styles: Mapping[str, SeriesStyle], symbol: str | None = None) -> alt.Shape:
     """Returns the shape encoding of optimizers; see `colour`."""
-    scale = alt.Scale(domain=list(looks), range=[look.shape for look in looks.values()])
+    scale = alt.Scale(domain=list(styles), range=[look.shape for look in styles.values()])
     return alt.Shape("series:N", scale=scale, legend=None if symbol is None else alt.Legend(**_LEGENDS[symbol]))
 
 
-def dash(looks: Mapping[str, Look], symbol: str | None = None) -> alt.StrokeDash:
+def dash(styles: Mapping[str, SeriesStyle], symbol: str | None = None) -> alt.StrokeDash:
     """Returns the dash encoding of optimizers; see `colour`."""
-    scale = alt.Scale(domain=list(looks), range=[list(look.dash) for look in looks.values()])
+    scale = alt.Scale(domain=list(styles), range=[list(look.dash) for look in styles.values()])
     return alt.StrokeDash("series:N", scale=scale, legend=None if symbol is None else alt.Legend(**_LEGENDS[symbol]))
 
 

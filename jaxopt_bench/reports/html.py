@@ -16,7 +16,7 @@ import markupsafe
 import vl_convert
 
 from jaxopt_bench.reports.figure import VERSION, Figure
-from jaxopt_bench.reports.style import SHAPES, Look, config
+from jaxopt_bench.reports.style import SHAPES, SeriesStyle, config
 from jaxopt_bench.reports.table import Table
 
 
@@ -116,13 +116,13 @@ class Report:
       title: the title of the page.
       question: the question that the page answers.
       sections: the sections from top to bottom.
-      looks: the looks of the optimizers, in the order of the legend.
+      styles: the styles of the optimizers, in the order of the legend.
     """
 
     title: str
     question: str
     sections: tuple[Section, ...]
-    looks: Mapping[str, Look]
+    styles: Mapping[str, SeriesStyle]
 
     @property
     def figures(self) -> list[Figure]:
@@ -148,8 +148,8 @@ def page(report: Report, refresh: float | None = None) -> str:
     drawn = {name for f in figures for t in f.data.values() if "series" in t.columns for name in t["series"]}
     data = {
         "figures": {f.name: _figure(f) for f in figures},
-        "series": [name for name in report.looks if name in drawn],
-        "themes": {theme: config(theme, report.looks) for theme in ("light", "dark", "paper")},
+        "series": [name for name in report.styles if name in drawn],
+        "themes": {theme: config(theme, report.styles) for theme in ("light", "dark", "paper")},
         "clocks": clocks,
     }
     bundle, script = _in_script(_bundle()) if figures else "", resource("page.js")
@@ -158,7 +158,7 @@ def page(report: Report, refresh: float | None = None) -> str:
         report=report,
         refresh=refresh,
         figures=figures,
-        legend={name: look for name, look in report.looks.items() if name in drawn},
+        legend={name: look for name, look in report.styles.items() if name in drawn},
         symbols=SHAPES,
         clocks=clocks,
         css=markupsafe.Markup(resource("page.css")),

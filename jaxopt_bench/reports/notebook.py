@@ -61,7 +61,7 @@ def notebook_html(shown: object) -> str | None:
 def _verdict_report(found: Verdict) -> Report:
     sections = []
     for ranking in found.rankings:
-        answer, table = paragraphs(found, ranking)[0], tables.ranking(found, ranking)
+        answer, table = paragraphs(found, ranking)[0], tables.ranking_table(found, ranking)
         sections.append(Section(ranking.workload, (Text(answer, lead=True), Tabular(table)), brief=True))
     return Report(found.study.name, found.study.question, tuple(sections), {})
 
@@ -70,7 +70,7 @@ def _html(report: Report, note: str) -> str:
     """Returns the brief sections of a report as HTML. Names and texts are escaped."""
 
     def picture(figure: Figure) -> str:
-        return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg(report.looks).encode()).decode()}"
+        return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg(report.styles).encode()).decode()}"
 
     def side(table: Table, column: int) -> str:
         return "right" if column in table.numeric else "left"

@@ -48,7 +48,7 @@ def hyperparameters_table(name: str, optimizer: Optimizer) -> Table:
         axis = axes.get(field)
         searches = f"{_span(axis)}{' ★' if field in searched else ''}" if axis else ""
         table.add_row(field, _format_default(getattr(optimizer, field)), searches, _sentence(meanings.get(field, "")))
-    stated = ", as its file states" if optimizer.stated_space else ""
+    stated = ", as its file states" if optimizer.user_space else ""
     table.caption = f"★ searched by default{stated}   * logarithmic\n{RULE}"
     return table
 

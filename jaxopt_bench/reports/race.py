@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxopt_bench.reports.html import in_html, resource, script_hash
-from jaxopt_bench.reports.style import Look, looks
+from jaxopt_bench.reports.style import SeriesStyle, assign_styles
 from jaxopt_bench.reports.trajectories import SURFACES, Surface, Trajectory, equal_paths_in_words, heights_of
 from jaxopt_bench.reports.trajectory_picture import contours
 
@@ -46,7 +46,7 @@ def write_race(trajectories: Sequence[Trajectory], path: pathlib.Path) -> None:
 
 def _page(trajectories: Sequence[Trajectory]) -> str:
     names = list(dict.fromkeys(t.optimizer for t in trajectories))
-    found = looks(names)
+    found = assign_styles(names)
     race = {
         "steps": len(trajectories[0].points) - 1,
         "optimizers": [
@@ -98,7 +98,7 @@ def _frames(trajectories: Sequence[Trajectory]) -> list[Image.Image]:
     """Returns the frames of a GIF: the maps side by side, and the names of the optimizers below."""
     by_surface = _by_surface(trajectories)
     names = list(dict.fromkeys(t.optimizer for t in trajectories))
-    found = looks(names)
+    found = assign_styles(names)
     steps = len(trajectories[0].points) - 1
     maps = {name: _map(SURFACES[name]) for name in by_surface}
     width = len(by_surface) * (PANEL + MARGIN) + MARGIN
@@ -122,7 +122,7 @@ def _font() -> Any:
     return ImageFont.load_default(size=SCALE * 13)
 
 
-def _legend(names: Sequence[str], found: dict[str, Look], width: int) -> Image.Image:
+def _legend(names: Sequence[str], found: dict[str, SeriesStyle], width: int) -> Image.Image:
     places, x, row = [], MARGIN, 0
     for name in names:
         length = 40 + int(_font().getlength(name) / SCALE) + MARGIN
@@ -161,7 +161,7 @@ def _map(ground: Surface) -> Image.Image:
 
 
 def _with_paths(
-    background: Image.Image, trajectories: Sequence[Trajectory], found: dict[str, Look], step: int
+    background: Image.Image, trajectories: Sequence[Trajectory], found: dict[str, SeriesStyle], step: int
 ) -> Image.Image:
     image = background.copy()
     draw = ImageDraw.Draw(image)

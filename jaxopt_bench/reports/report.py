@@ -15,14 +15,14 @@ import polars as pl
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_leftovers, replacing
 from jaxopt_bench.reports import tables
-from jaxopt_bench.reports.charts import CHARTS, SMALL_CHARTS, Chart, across_figures, profiles
+from jaxopt_bench.reports.charts import CHARTS, SMALL_CHARTS, Chart, profiles, suite_figures
 from jaxopt_bench.reports.figure import Figure
 from jaxopt_bench.reports.html import Block, Code, Figures, Items, Report, Section, Tabular, Text, page
-from jaxopt_bench.reports.run import run_looks, run_sections
-from jaxopt_bench.reports.style import GREY, MOST_HUES, Look, looks
-from jaxopt_bench.reports.subject import Subject, of_runs, of_study
+from jaxopt_bench.reports.run import assign_run_styles, run_sections
+from jaxopt_bench.reports.style import GREY, MOST_HUES, SeriesStyle, assign_styles
 from jaxopt_bench.reports.suite_table import suite_table
 from jaxopt_bench.reports.table import Table
+from jaxopt_bench.reports.workload_data import WorkloadData, split_runs, split_study
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
@@ -72,7 +72,7 @@ def write(report: Report, folder: pathlib.Path) -> None:
         subfolder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(subfolder)
     remove_leftovers(folder)
-    written = [f"figures/{name}" for each in report.figures for name in each.save(folder / "figures", report.looks)]
+    written = [f"figures/{name}" for each in report.figures for name in each.save(folder / "figures", report.styles)]
     written += [f"tables/{name}" for table in report.tables for name in table.save(folder / "tables")]
     for name in set(_written_before(folder)).difference(written):
         (folder / name).unlink()
@@ -127,7 +127,7 @@ def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Re
         raise UserError(f"two studies are called {twice!r}. Expected: the folder of one of them.")
     studies = [_read_study(results, document, recorded) for document in results.documents]
     others = results.runs.filter(pl.col("study").is_null() | ~pl.col("study").is_in(names))
-    loose = of_runs(dataclasses.replace(results, runs=others)) if len(others) else []
+    loose = split_runs(dataclasses.replace(results, runs=others)) if len(others) else []
     if len(loose) + sum(len(each.subjects) for each in studies) > 1:
         tags = _Tags()
         several = len(studies) + len(loose) > 1
@@ -138,7 +138,7 @@ def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Re
     names = list(dict.fromkeys([*names, *(name for subject in subjects for name in subject.series)]))
     shown = {name for subject in subjects for name in subject.runs["series"]}
     highlighted = [name for each in studies for name in each.highlighted] if len(shown) > MOST_HUES else []
-    with_runs = looks([name for name in names if name in shown], highlighted)
+    with_runs = assign_styles([name for name in names if name in shown], highlighted)
     found = {name: with_runs.get(name, GREY) for name in names}
     sections = [section for each in studies for section in _study_sections(each, found)]
     sections += [section for subject in loose for section in _unstudied_sections(subject, found)]
@@ -169,7 +169,7 @@ class _StudyReport:
     results: Results
     verdict: Verdict
     across: SuiteVerdict | None
-    subjects: list[Subject]
+    subjects: list[WorkloadData]
     recorded: Collection[str] = ()
     tag: str = ""
 
@@ -203,19 +203,19 @@ def _read_study(results: Results, document: Document, recorded: Collection[str])
     own = dataclasses.replace(results, runs=results.runs.filter(pl.col("study") == document.study.name))
     found = verdict(own, document)
     return _StudyReport(
-        document, own, found, compute_suite_verdict(own, document, found), of_study(own, document, found), recorded
+        document, own, found, compute_suite_verdict(own, document, found), split_study(own, document, found), recorded
     )
 
 
 def _of_run(results: Results) -> Report:
     path = pathlib.Path(results.runs["path"][0])
     run, evaluation = load_run(path), load_evaluation(path)
-    found = run_looks(evaluation)
+    found = assign_run_styles(evaluation)
     sections = [*run_sections(run, results, evaluation, found), _provenance(results, [])]
     return Report(run.config["experiment"]["name"], str(path.name), tuple(sections), found)
 
 
-def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[Section]:
+def _study_sections(study: _StudyReport, found: Mapping[str, SeriesStyle]) -> Iterator[Section]:
     end = study.suffix
     if study.tag and study.document.study.question:
         yield Section(study.document.study.name, (Text(study.document.study.question),))
@@ -228,28 +228,30 @@ def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[
             yield from _small_section(study, subject, found, end)
         else:
             yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study, subject)), brief=True)
-    if (claimed := tables.claims(judge_claims(study.results, study.document))) is not None:
+    if (claimed := tables.claims_table(judge_claims(study.results, study.document))) is not None:
         yield Section(f"Claims{end}", (Tabular(_with_prefix(claimed, study.tag)),))
     for subject in [] if many else study.subjects:
         yield from _chart_sections(subject, found, end)
     yield Section(f"Protocol{end}", (Items(tuple(study.document.protocol)),))
 
 
-def _answer_over_all(study: _StudyReport, together: SuiteVerdict, found: Mapping[str, Look]) -> Iterator[Block]:
+def _answer_over_all(study: _StudyReport, together: SuiteVerdict, found: Mapping[str, SeriesStyle]) -> Iterator[Block]:
     """Yields the answer over all workloads, in words, as tables and as charts."""
     yield Text(describe_suite_verdict(together), lead=True)
     yield Tabular(_with_prefix(suite_table(together), study.tag))
-    figures = [*across_figures(together, found)]
+    figures = [*suite_figures(together, found)]
     if (said := scores_in_words(study.verdict)) is not None:
         yield Text(said)
         figures += [figure] if (figure := profiles(study.verdict, found)) is not None else []
     yield Figures(tuple(_with_prefix(figure, study.tag) for figure in figures))
 
 
-def _small_section(study: _StudyReport, subject: Subject, found: Mapping[str, Look], end: str) -> Iterator[Section]:
+def _small_section(
+    study: _StudyReport, subject: WorkloadData, found: Mapping[str, SeriesStyle], end: str
+) -> Iterator[Section]:
     """Yields the section of one of many workloads: its table of results, and a few charts."""
     assert subject.ranking is not None, "a study's subjects have one"
-    table = tables.ranking(study.verdict, subject.ranking, study.recorded)
+    table = tables.ranking_table(study.verdict, subject.ranking, study.recorded)
     blocks: list[Block] = [Tabular(_with_prefix(table, subject.tag))] if table.rows else []
     if figures := _drawn(SMALL_CHARTS, subject, found):
         blocks.append(Figures(figures))
@@ -257,13 +259,13 @@ def _small_section(study: _StudyReport, subject: Subject, found: Mapping[str, Lo
         yield Section(f"{subject.workload}{end}", tuple(blocks))
 
 
-def _drawn(charts: Sequence[Chart], subject: Subject, found: Mapping[str, Look]) -> tuple[Figure, ...]:
+def _drawn(charts: Sequence[Chart], subject: WorkloadData, found: Mapping[str, SeriesStyle]) -> tuple[Figure, ...]:
     """Returns the charts of a workload that have data to show."""
     drawn = [figure for chart in charts if (figure := chart(subject, found)) is not None]
     return tuple(_with_prefix(figure, subject.tag) for figure in drawn)
 
 
-def _answer(study: _StudyReport, subject: Subject) -> Iterator[Block]:
+def _answer(study: _StudyReport, subject: WorkloadData) -> Iterator[Block]:
     found = study.verdict
     assert subject.ranking is not None, "a study's subjects have one"
     answer, *more = paragraphs(found, subject.ranking)
@@ -272,28 +274,28 @@ def _answer(study: _StudyReport, subject: Subject) -> Iterator[Block]:
     if (said := sensitivity_in_words(subject.ranking)) is not None:
         yield Text(said)
     for table in (
-        tables.ranking(found, subject.ranking, study.recorded),
-        tables.pairs(found, subject.ranking),
-        tables.selected(subject.ranking),
-        tables.finalists(found, subject.ranking),
+        tables.ranking_table(found, subject.ranking, study.recorded),
+        tables.pairs_table(found, subject.ranking),
+        tables.selection_table(subject.ranking),
+        tables.finalists_table(found, subject.ranking),
     ):
         if table is not None and table.rows:
             yield Tabular(_with_prefix(table, subject.tag))
 
 
-def _unstudied_sections(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
+def _unstudied_sections(subject: WorkloadData, found: Mapping[str, SeriesStyle]) -> Iterator[Section]:
     lead = Text(
         "These runs are not part of a study. Their optimizers may be tuned in different ways, so no winner is named.",
         lead=True,
     )
-    table = Tabular(_with_prefix(tables.settings(subject), subject.tag))
+    table = Tabular(_with_prefix(tables.settings_table(subject), subject.tag))
     yield Section(f"Results{_on_workload(subject)}", (lead, table), brief=True)
     yield from _chart_sections(subject, found)
 
 
-def _chart_sections(subject: Subject, found: Mapping[str, Look], end: str = "") -> Iterator[Section]:
+def _chart_sections(subject: WorkloadData, found: Mapping[str, SeriesStyle], end: str = "") -> Iterator[Section]:
     renamed = _drawn(CHARTS, subject, found)
-    costs = [t for t in (tables.diverged(subject), tables.cost(subject)) if t is not None]
+    costs = [t for t in (tables.divergence_table(subject), tables.cost_table(subject)) if t is not None]
     if renamed:
         yield Section(f"Charts{_on_workload(subject)}{end}", (Figures(renamed),), brief=True)
     if costs:
@@ -301,7 +303,7 @@ def _chart_sections(subject: Subject, found: Mapping[str, Look], end: str = "") 
         yield Section(f"Divergences and cost{_on_workload(subject)}{end}", blocks)
 
 
-def _on_workload(subject: Subject) -> str:
+def _on_workload(subject: WorkloadData) -> str:
     return f" on {subject.workload}" if subject.tag else ""
 
 

@@ -23,7 +23,7 @@ from jaxopt_bench.reports.charts.run import SERIES, run_charts
 from jaxopt_bench.reports.charts.views import lines_figure, matrix_figure, points_figure
 from jaxopt_bench.reports.figure import Figure, file_name, unused_name
 from jaxopt_bench.reports.html import Block, Code, Figures, Image, Images, Section, Tabular, Text, Texts
-from jaxopt_bench.reports.style import Look, looks
+from jaxopt_bench.reports.style import SeriesStyle, assign_styles
 from jaxopt_bench.reports.table import NONE, Table
 from jaxopt_bench.reports.tables import directions
 from jaxopt_bench.results import Results
@@ -35,21 +35,23 @@ MOST_SHOWN = 100
 """The maximum number of images, or texts, of a view on a page."""
 
 
-def run_looks(evaluation: Evaluation | None) -> dict[str, Look]:
-    """Returns the looks of the measures of a run, and of the curves in its views."""
+def assign_run_styles(evaluation: Evaluation | None) -> dict[str, SeriesStyle]:
+    """Returns the styles of the measures of a run, and of the curves in its views."""
     shown = [] if evaluation is None else _views_by_section(evaluation)
     curves = [name for _, found in shown for view in found if isinstance(view, views.Lines) for name in view.lines]
-    return looks(list(dict.fromkeys([*SERIES.values(), "gradient", "update", *curves])))
+    return assign_styles(list(dict.fromkeys([*SERIES.values(), "gradient", "update", *curves])))
 
 
-def run_sections(run: Run, results: Results, evaluation: Evaluation | None, found: Mapping[str, Look]) -> list[Section]:
+def run_sections(
+    run: Run, results: Results, evaluation: Evaluation | None, found: Mapping[str, SeriesStyle]
+) -> list[Section]:
     """Returns the sections of the page of one run.
 
     Args:
       run: the record of the run.
       results: the same record as tables.
       evaluation: the model's predictions for each example, if they were recorded.
-      found: see `run_looks`.
+      found: see `assign_run_styles`.
     """
     metrics = tuple(sorted(run.problem_metrics, key=lambda metric: metric.name != LOSS))
     charts = run_charts(results.curves, metrics, found)
@@ -162,7 +164,9 @@ def _views_by_section(evaluation: Evaluation) -> list[tuple[str, Sequence[views.
     return [(title, found.views), ("The first training batch", evaluation.training_views)]
 
 
-def _view_blocks(shown: Sequence[views.View], part: str, names: set[str], found: Mapping[str, Look]) -> Iterator[Block]:
+def _view_blocks(
+    shown: Sequence[views.View], part: str, names: set[str], found: Mapping[str, SeriesStyle]
+) -> Iterator[Block]:
     """Yields the blocks that show views. Consecutive charts are shown side by side."""
     figures: list[Figure] = []
     for view in shown:

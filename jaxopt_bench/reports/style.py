@@ -39,8 +39,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-ser
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
-    """The look of an optimizer in every chart.
+class SeriesStyle:
+    """The style of an optimizer in every chart.
 
     Attributes:
       light, dark: its colour on a light and on a dark background.
@@ -56,11 +56,11 @@ class Look:
 
 MOST_HUES = len(COLOURS["light"])
 """The maximum number of optimizers with different colours."""
-GREY = Look("#b4bac0", "#565d65", "circle", (1, 0))
-"""The look of optimizers that are not highlighted, or have no runs."""
+GREY = SeriesStyle("#b4bac0", "#565d65", "circle", (1, 0))
+"""The style of optimizers that are not highlighted, or have no runs."""
 
 
-def looks(names: Sequence[str], highlighted: Sequence[str] = ()) -> dict[str, Look]:
+def assign_styles(names: Sequence[str], highlighted: Sequence[str] = ()) -> dict[str, SeriesStyle]:
     """Returns a look for each optimizer.
 
     Args:
@@ -69,7 +69,7 @@ def looks(names: Sequence[str], highlighted: Sequence[str] = ()) -> dict[str, Lo
         none is highlighted, further optimizers reuse colours, with other shapes and dashes.
     """
     if highlighted and len(names) > MOST_HUES:
-        coloured = looks([name for name in names if name in highlighted])
+        coloured = assign_styles([name for name in names if name in highlighted])
         return {name: coloured.get(name, GREY) for name in names}
     count = MOST_HUES
     free = [index for index in range(count) if index not in {ALWAYS[n] for n in names if n in ALWAYS}]
@@ -77,21 +77,21 @@ def looks(names: Sequence[str], highlighted: Sequence[str] = ()) -> dict[str, Lo
     slots = {name: ALWAYS[name] for name in names if name in ALWAYS}
     for position, name in enumerate(others):
         slots[name] = free[position] if position < len(free) else count + position - len(free)
-    return {name: _look(slots[name]) for name in names}
+    return {name: _style(slots[name]) for name in names}
 
 
-def _look(slot: int) -> Look:
+def _style(slot: int) -> SeriesStyle:
     again, hue = divmod(slot, len(COLOURS["light"]))
     shape = [*SHAPES][(slot + again) % len(SHAPES)]
-    return Look(COLOURS["light"][hue], COLOURS["dark"][hue], shape, DASHES[(slot + 3 * again) % len(DASHES)])
+    return SeriesStyle(COLOURS["light"][hue], COLOURS["dark"][hue], shape, DASHES[(slot + 3 * again) % len(DASHES)])
 
 
-def config(theme: Theme, found: Mapping[str, Look]) -> dict[str, Any]:
+def config(theme: Theme, found: Mapping[str, SeriesStyle]) -> dict[str, Any]:
     """Returns Vega-Lite's configuration for a theme.
 
     Args:
       theme: "light" and "dark" for the page; "paper" for files, which fit one of two columns of a paper.
-      found: the looks of the optimizers, in the order of the charts' colour scales.
+      found: the styles of the optimizers, in the order of the charts' colour scales.
     """
     dark = theme == "dark"
     ink, faint, grid = ("#e6e8ea", "#a9b0b7", "#2c3238") if dark else ("#1b1f23", "#57606a", "#e3e6e9")

@@ -26,7 +26,7 @@ from jaxopt_bench.verdict import (
 )
 
 if TYPE_CHECKING:  # tables on a terminal do not need it
-    from jaxopt_bench.reports.subject import Subject
+    from jaxopt_bench.reports.workload_data import WorkloadData
 
 MOST_MISSING = 8
 """The maximum number of optimizers without confirmed results in a table; more are counted."""
@@ -34,7 +34,7 @@ MOST_DIVERGED = 200
 """The maximum number of diverged runs in a table; more are counted."""
 
 
-def ranking(verdict: Verdict, ranking: Ranking, recorded: Collection[str] = ()) -> Table:
+def ranking_table(verdict: Verdict, ranking: Ranking, recorded: Collection[str] = ()) -> Table:
     """Returns a workload's table: one row per contender, the best first.
 
     Args:
@@ -86,7 +86,7 @@ def ranking(verdict: Verdict, ranking: Ranking, recorded: Collection[str] = ()) 
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 
-def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
+def pairs_table(verdict: Verdict, ranking: Ranking) -> Table | None:
     """Returns all pairs of contenders: the difference, its test, and the number of seeds needed to detect it.
 
     The table is None if there are no pairs.
@@ -162,7 +162,7 @@ def _of_examples(ranking: Ranking) -> str:
     )
 
 
-def selected(ranking: Ranking) -> Table | None:
+def selection_table(ranking: Ranking) -> Table | None:
     """Returns the values of the winners; an asterisk marks a value at the edge of its range.
 
     The table is None if no winner has been selected.
@@ -189,7 +189,7 @@ def selected(ranking: Ranking) -> Table | None:
     return _table("selected", "Selected values", ["optimizer", "values"], rows, numbers, note)
 
 
-def finalists(verdict: Verdict, ranking: Ranking) -> Table | None:
+def finalists_table(verdict: Verdict, ranking: Ranking) -> Table | None:
     """Returns the results of the finalists with other seeds; these results select the winners.
 
     The table is None if there are no finalists.
@@ -216,7 +216,7 @@ def finalists(verdict: Verdict, ranking: Ranking) -> Table | None:
     return _table("finalists", f"The finalists on {ranking.workload}", columns, rows, numbers, note)
 
 
-def claims(answered: Sequence[ClaimResult]) -> Table | None:
+def claims_table(answered: Sequence[ClaimResult]) -> Table | None:
     """Returns the claims with their answers and the evidence; None if there are no claims."""
     if not answered:
         return None
@@ -231,7 +231,7 @@ def claims(answered: Sequence[ClaimResult]) -> Table | None:
     return _table("claims", "Claims and their answers", columns, rows, numbers)
 
 
-def diverged(subject: Subject) -> Table | None:
+def divergence_table(subject: WorkloadData) -> Table | None:
     """Returns the runs that diverged, each with its step of divergence; None if no run diverged."""
     found = subject.runs.filter(pl.col("status") == "diverged").sort("series", "phase", "repetition", "trial", "seed")
     if not len(found):
@@ -248,7 +248,7 @@ def diverged(subject: Subject) -> Table | None:
     return _table("diverged", title, list(shown.values()), rows, numbers, note)
 
 
-def cost(subject: Subject) -> Table | None:
+def cost_table(subject: WorkloadData) -> Table | None:
     """Returns the cost of the runs: their number, seconds, and examples per second.
 
     The table is None if no run that has ended has a number of seconds.
@@ -279,7 +279,7 @@ def cost(subject: Subject) -> Table | None:
     return _table("cost", "Cost of training", columns, rows, numbers, note)
 
 
-def settings(subject: Subject) -> Table:
+def settings_table(subject: WorkloadData) -> Table:
     """Returns the results of runs of no study: one row per optimizer or setting, the best first."""
     names = dict.fromkeys([*(f"{split}_{subject.metrics[0].name}" for split in REPORTED[:2]), "train_clean_loss"])
     shown = [subject.measures[name] for name in names if subject.runs[name].count()]

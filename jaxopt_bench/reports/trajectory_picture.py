@@ -16,7 +16,7 @@ import vl_convert
 from jaxtyping import Float
 
 from jaxopt_bench.reports.figure import VERSION
-from jaxopt_bench.reports.style import FONT, looks
+from jaxopt_bench.reports.style import FONT, assign_styles
 from jaxopt_bench.reports.trajectories import (
     SURFACES,
     Surface,
@@ -64,7 +64,7 @@ def draw_trajectories(trajectories: Sequence[Trajectory], path: pathlib.Path) ->
     data = _Data()
     surfaces = list(dict.fromkeys(t.surface for t in trajectories))
     names = list(dict.fromkeys(t.optimizer for t in trajectories))
-    found = looks(names)
+    found = assign_styles(names)
     scale = alt.Scale(domain=names, range=[found[name].light for name in names])
     dashes = alt.Scale(domain=names, range=[list(found[name].dash) for name in names])
     look = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_regular
-from jaxopt_bench.optimizers import ImportedOptimizer, Share
+from jaxopt_bench.optimizers import ImportedOptimizer, ParameterGroup
 from jaxopt_bench.runs.environment import changes
 from jaxopt_bench.runs.evaluation import EVALUATION
 from jaxopt_bench.runs.events import Events
@@ -115,7 +115,11 @@ class Member:
             self._events.write(lines)
 
     def write_config(
-        self, recording: Recording, location: CheckpointLocation, here: Mapping[str, Any], rules: Sequence[Share]
+        self,
+        recording: Recording,
+        location: CheckpointLocation,
+        here: Mapping[str, Any],
+        rules: Sequence[ParameterGroup],
     ) -> Sequence[str]:
         """Writes its config.json, and returns the differences between its last environment and the current one.
 

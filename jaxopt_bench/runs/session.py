@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxopt_bench import catalog
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.formatting import format_duration
-from jaxopt_bench.optimizers import SCHEDULES, WarmedUp
+from jaxopt_bench.optimizers import SCHEDULES, WarmupSchedule
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.finish import finish
 from jaxopt_bench.runs.member import Member
@@ -131,7 +131,7 @@ class Session:
         title = f"{task.experiment.name}{many}: {size}{resumed}\n{population.folder}"
         self.reporter.start(title, self.step, self.last, task.steps_per_epoch, task.problem.all_metrics)
         schedules, epochs = [m.task.experiment.schedule for m in population.members], task.experiment.workload.epochs
-        warmup = max((s.warmup_epochs(epochs) for s in schedules if isinstance(s, WarmedUp)), default=0.0)
+        warmup = max((s.warmup_epochs(epochs) for s in schedules if isinstance(s, WarmupSchedule)), default=0.0)
         if warmup >= epochs:
             self.reporter.say(f"schedule.warmup is {warmup:g} of {epochs} epochs, so the whole training is warm-up")
         schedule, intended = SCHEDULES.name_of(task.experiment.schedule), task.experiment.optimizer.schedule

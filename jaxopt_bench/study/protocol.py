@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.measures import SPLIT_WORDS, split_of
 from jaxopt_bench.optimizers import Axis, Choice, Constant, Space
-from jaxopt_bench.optimizers.words import schedule_in_words
+from jaxopt_bench.optimizers.text import schedule_in_words
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.contender import Contender
 from jaxopt_bench.study.extension import Extension

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
-from jaxopt_bench.optimizers import Exponential, MultiStep, WarmedUp
+from jaxopt_bench.optimizers import Exponential, MultiStep, WarmupSchedule
 from jaxopt_bench.study.contender import Contender
 
 _IN_EPOCHS = {"warmup": "warmup_share", "boundaries": None, "every": None}
@@ -54,5 +54,5 @@ def _length_in_epochs(contender: Contender) -> str | None:
         return "boundaries"
     if isinstance(schedule, Exponential):
         return "every"
-    given = isinstance(schedule, WarmedUp) and schedule.warmup > 0
+    given = isinstance(schedule, WarmupSchedule) and schedule.warmup > 0
     return "warmup" if given or "schedule.warmup" in contender.searched else None

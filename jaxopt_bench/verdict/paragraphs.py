@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.measures import Measure, split_of
-from jaxopt_bench.optimizers.words import rules_in_words
+from jaxopt_bench.optimizers.text import rules_in_words
 from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import Study
 from jaxopt_bench.verdict.pairs import Pair

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import Share, read_shares
+from jaxopt_bench.optimizers import ParameterGroup, read_parameter_groups
 from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.statistics import Estimate, variance_shares
 from jaxopt_bench.study import Document, Selection, Study
@@ -67,7 +67,7 @@ class Standing:
     times: tuple[float, ...]
     cost: float
     improving: tuple[str, ...] = ()
-    inner_rules: tuple[Share, ...] = ()
+    inner_rules: tuple[ParameterGroup, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,12 +205,12 @@ def _standing(
     )
 
 
-def _inner_rules(runs: pl.DataFrame) -> tuple[Share, ...]:
+def _inner_rules(runs: pl.DataFrame) -> tuple[ParameterGroup, ...]:
     """Returns the inner rules of the last run that recorded inner rules."""
     recorded = runs["inner_rules"].drop_nulls().to_list() if "inner_rules" in runs.columns else []
     for text in reversed(recorded):
         with contextlib.suppress(ValueError):
-            return read_shares(json.loads(text))
+            return read_parameter_groups(json.loads(text))
     return ()
 
 

@@ -7,7 +7,7 @@ import polars as pl
 from jaxopt_bench.formatting import format_value
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.optimizers.optax_code import optax_code
-from jaxopt_bench.optimizers.words import schedule_in_words
+from jaxopt_bench.optimizers.text import schedule_in_words
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Contender, Point, Study
 from jaxopt_bench.verdict.ranking import Ranking

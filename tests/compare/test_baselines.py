@@ -14,13 +14,13 @@ import pytest
 
 from jaxopt_bench import UserError
 from jaxopt_bench.compare import (
-    challenge,
     compare,
     differences,
     drawing_difference,
-    finished_part,
-    joined,
-    newcomer,
+    drop_unfinished_contenders,
+    join_results,
+    make_newcomer,
+    make_newcomer_study,
     tuning_differences,
 )
 from jaxopt_bench.optimizers import SGD
@@ -37,11 +37,11 @@ def test_only_the_newcomer_is_trained_and_it_is_ranked_with_the_baselines(small,
     load(tmp_path / "first").save(tmp_path / "recorded")
     shutil.rmtree(tmp_path / "first")
     recorded = load(tmp_path / "recorded")
-    new = challenge(small, recorded.documents[0], [newcomer(small, f"{mine}:mine")])
+    new = make_newcomer_study(small, recorded.documents[0], [make_newcomer(small, f"{mine}:mine")])
     compare(new, tmp_path / "new", data_dir=digits_dir)
     trained = load(tmp_path / "new")
     assert set(trained.runs["contender"]) == {"mine"}
-    results, document = joined(recorded, trained)
+    results, document = join_results(recorded, trained)
     found = verdict(results, document)
     assert found.complete
     (ranking,) = found.rankings
@@ -89,34 +89,34 @@ def test_another_protocol_another_workload_or_a_taken_name_is_refused(small, tmp
         folder,
         data_dir=digits_dir,
     )
-    new = [newcomer(small, "lion")]
+    new = [make_newcomer(small, "lion")]
     with pytest.raises(UserError, match="recorded with trials 1, and the study has 3"):
-        challenge(small, document, new)
+        make_newcomer_study(small, document, new)
     same = dataclasses.replace(small, trials=1, seeds=1)
     with pytest.raises(UserError, match="recorded with finalists 2, and the study has 3"):
-        challenge(dataclasses.replace(same, finalists=3), document, new)
+        make_newcomer_study(dataclasses.replace(same, finalists=3), document, new)
     longer = dataclasses.replace(same, workloads=(dataclasses.replace(same.workloads[0], epochs=2),))
     with pytest.raises(UserError, match="not recorded on the workload tiny"):
-        challenge(longer, document, new)
+        make_newcomer_study(longer, document, new)
     with pytest.raises(UserError, match="sgd is among the baselines"):
-        challenge(same, document, [newcomer(small, "sgd")])
+        make_newcomer_study(same, document, [make_newcomer(small, "sgd")])
 
 
 def test_a_comparison_with_results_of_an_earlier_version_is_allowed_and_reported(small):
     earlier = dataclasses.replace(small, finalists=0)
-    recorded, new = Document(earlier, format=1), [newcomer(small, "lion")]
+    recorded, new = Document(earlier, format=1), [make_newcomer(small, "lion")]
     with pytest.raises(UserError, match="recorded with finalists 0, and the study has 2"):
-        challenge(small, recorded, new)
-    assert challenge(earlier, recorded, new).contenders == tuple(new)
+        make_newcomer_study(small, recorded, new)
+    assert make_newcomer_study(earlier, recorded, new).contenders == tuple(new)
     assert "each optimizer drew its own trials" in str(drawing_difference(recorded))
 
 
 def test_seeds_of_finalists_matter_only_if_there_are_finalists(small):
-    new = [newcomer(small, "lion")]
+    new = [make_newcomer(small, "lion")]
     alone, other = (dataclasses.replace(small, finalists=0, finalist_seeds=seeds) for seeds in (1, 2))
-    assert challenge(other, Document(alone), new).contenders == tuple(new)
+    assert make_newcomer_study(other, Document(alone), new).contenders == tuple(new)
     with pytest.raises(UserError, match="recorded with finalist_seeds 1, and the study has 2"):
-        challenge(dataclasses.replace(small, finalist_seeds=2), Document(small), new)
+        make_newcomer_study(dataclasses.replace(small, finalist_seeds=2), Document(small), new)
 
 
 def test_every_study_of_the_project_can_be_found_and_read_back():
@@ -135,13 +135,13 @@ def test_a_study_is_found_by_its_folder(small, tmp_path):
 def test_optimizers_without_complete_results_are_not_baselines():
     recorded = load(RESULTS / "digits")
     (document,) = recorded.documents
-    assert finished_part(recorded, ["digits_cnn"]) is recorded
+    assert drop_unfinished_contenders(recorded, ["digits_cnn"]) is recorded
 
     def without(*names: str) -> Results:
         left = tuple(found for found in document.selections if found.contender not in names)
         return dataclasses.replace(recorded, documents=(dataclasses.replace(document, selections=left),))
 
-    part = finished_part(without("adam", "sgd"), ["digits_cnn", "unknown"])
+    part = drop_unfinished_contenders(without("adam", "sgd"), ["digits_cnn", "unknown"])
     (found,) = part.documents
     assert [c.name for c in found.study.contenders] == ["adamw", "nadam", "amsgrad", "padam"]
     assert (
@@ -149,4 +149,4 @@ def test_optimizers_without_complete_results_are_not_baselines():
     )
     assert verdict(part, found).complete
     with pytest.raises(UserError, match="no optimizer whose runs on digits_cnn have all finished"):
-        finished_part(without(*(c.name for c in document.study.contenders)), ["digits_cnn"])
+        drop_unfinished_contenders(without(*(c.name for c in document.study.contenders)), ["digits_cnn"])

@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from jaxopt_bench import Experiment, UserError, load_run
-from jaxopt_bench.compare import Cluster, Progress, compare, worker
+from jaxopt_bench.compare import ClusterExecutor, Progress, compare, worker
 from jaxopt_bench.compare.jobs import RECORDING, Job, JobOptions
-from jaxopt_bench.compare.worker import Shared, Task, perform_patiently, work
+from jaxopt_bench.compare.worker import SerializedJob, WorkerSettings, perform_patiently, work
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Axis, Cosine, Space, load
 from jaxopt_bench.problems import Classification
@@ -212,7 +212,7 @@ def test_a_study_on_a_cluster_has_the_same_results_as_on_one_machine(
 ):
     monkeypatch.chdir(tmp_path)
     told = Told()
-    compare(study, "here", data_dir=digits_dir, largest=2, executor=Cluster(nodes.address), progress=told)
+    compare(study, "here", data_dir=digits_dir, largest=2, executor=ClusterExecutor(nodes.address), progress=told)
     assert_same(tmp_path / "here", expected)
     assert sorted(told.begun) == sorted(told.ended)
     assert len(told.begun) == 2 * 3  # trials, finalists and confirmations
@@ -226,7 +226,7 @@ def test_a_search_by_halving_on_a_cluster_has_the_same_results_as_on_one_machine
     halving = dataclasses.replace(one, search="halving", halving_rungs=3)
     told = Told()
     compare(halving, tmp_path / "local", data_dir=digits_dir)
-    cluster = Cluster(nodes.address)
+    cluster = ClusterExecutor(nodes.address)
     compare(halving, tmp_path / "cluster", data_dir=digits_dir, executor=cluster, progress=told)
     assert_same(tmp_path / "cluster", tmp_path / "local")
     assert told.ended == ["trial tiny, light"] * 3 + ["confirmation tiny, light"]
@@ -241,7 +241,9 @@ def test_a_study_resumes_from_checkpoints_after_a_stop_and_after_a_killed_worker
         once_there_is_a_checkpoint(tmp_path, lambda _: os.kill(os.getpid(), signal.SIGTERM)),
         pytest.raises(Interrupted, match=f"resume {tmp_path}") as stop,
     ):
-        compare(part, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=Cluster(nodes.address))
+        compare(
+            part, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=ClusterExecutor(nodes.address)
+        )
     assert stop.value.signal == signal.SIGTERM
     (home,) = tmp_path.glob("trials/*/population-*")
     with lock_directory(home):  # no process trains it any more
@@ -257,7 +259,7 @@ def test_a_study_resumes_from_checkpoints_after_a_stop_and_after_a_killed_worker
             data_dir=digits_dir,
             largest=2,
             recording=OFTEN,
-            executor=Cluster(nodes.address),
+            executor=ClusterExecutor(nodes.address),
             progress=told,
         )
     assert_same(tmp_path, expected)
@@ -275,7 +277,9 @@ def test_a_lost_node_costs_only_the_steps_since_its_last_checkpoint(nodes, study
         nodes.remove_node(node, allow_graceful=False)
 
     with once_there_is_a_checkpoint(tmp_path, lose, of=lambda process: psutil.Process(process).ppid() == agent) as cuts:
-        compare(study, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=Cluster(nodes.address))
+        compare(
+            study, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=ClusterExecutor(nodes.address)
+        )
     nodes.add_node(**NODE)
     assert_same(tmp_path, expected)
     assert_went_on(*cuts)
@@ -290,7 +294,7 @@ def test_a_user_error_on_a_worker_is_raised_in_the_driver(study, tmp_path):
         for run in plan_trials(study, unit)
     ]
     with pytest.raises(UserError, match="cifar10 is not in") as raised:
-        Cluster().run([Job("trial", unit, tuple(wrong))], JobOptions(tmp_path, tmp_path), Told(), lambda *_: [])
+        ClusterExecutor().run([Job("trial", unit, tuple(wrong))], JobOptions(tmp_path, tmp_path), Told(), lambda *_: [])
     assert "Traceback" not in str(raised.value)
     assert not ray.is_initialized()
 
@@ -298,16 +302,16 @@ def test_a_user_error_on_a_worker_is_raised_in_the_driver(study, tmp_path):
 def test_a_task_that_is_too_large_for_every_node_is_refused_without_waiting(nodes, study, tmp_path, digits_dir):
     said = "no node has the 2 CPUs and 0 GPUs of a task; the nodes have 1 CPUs and .* Expected smaller numbers"
     with pytest.raises(UserError, match=said):
-        compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address, cpus=2))
+        compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=ClusterExecutor(nodes.address, cpus=2))
     for wrong in ({"cpus": 0}, {"gpus": -1}):
         with pytest.raises(UserError, match="Expected"):
-            Cluster(**wrong)
+            ClusterExecutor(**wrong)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "nonsense"])
 def test_the_error_for_a_missing_cluster_names_its_address(address, study, tmp_path, digits_dir):
     with pytest.raises(UserError, match=f"no Ray cluster at the address '{address}'"):
-        compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(address))
+        compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=ClusterExecutor(address))
 
 
 def test_a_worker_waits_for_runs_that_another_process_has_locked(tiny, tmp_path, monkeypatch):
@@ -328,13 +332,13 @@ def test_a_worker_waits_for_runs_that_another_process_has_locked(tiny, tmp_path,
 
 def test_a_worker_with_another_version_or_without_the_folder_refuses_its_task(study, tmp_path, monkeypatch):
     (unit, *_) = units(study)
-    task = Task.of(Job("trial", unit, tuple(plan_trials(study, unit))))
+    task = SerializedJob.of(Job("trial", unit, tuple(plan_trials(study, unit))))
     assert len(task.load()) == 2
     other = dataclasses.replace(task, digests=(task.digests[0], "0" * 12))
     with pytest.raises(UserError, match="not the version with which the study began"):
         other.load()
     monkeypatch.setattr(worker, "working", False)  # so that `work` does not change this process
-    elsewhere = Shared(JobOptions(tmp_path / "elsewhere"), socket.gethostname())
+    elsewhere = WorkerSettings(JobOptions(tmp_path / "elsewhere"), socket.gethostname())
     with pytest.raises(UserError, match=r"does not exist on this node. Expected: a folder that all nodes share"):
         work(task, elsewhere)
 
@@ -342,10 +346,10 @@ def test_a_worker_with_another_version_or_without_the_folder_refuses_its_task(st
 def test_a_job_cannot_start_a_study(study, tmp_path, digits_dir, monkeypatch):
     monkeypatch.setattr(worker, "working", True)
     with pytest.raises(UserError, match="if __name__ == '__main__'"):
-        compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())
+        compare(study, tmp_path, data_dir=digits_dir, executor=ClusterExecutor())
 
 
 def test_without_ray_the_error_names_the_package_to_install(study, tmp_path, digits_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r'pip install "jaxopt-bench\[ray\]"'):
-        compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())
+        compare(study, tmp_path, data_dir=digits_dir, executor=ClusterExecutor())

@@ -96,7 +96,7 @@ def test_a_finalist_that_diverges_with_another_seed_comes_last(tmp_path):
     assert chosen.diverged == 0  # all of them completed as trials
     results = load(tmp_path / "study")
     found = verdict(results, document)
-    table = tables.finalists(found, found.rankings[0])
+    table = tables.finalists_table(found, found.rankings[0])
     assert table is not None
     assert [row[1] for row in table.rows] == [str(trial) for trial in near]
     assert [row[0] for row in table.rows if row[3] == "yes"] == ["sgd"]

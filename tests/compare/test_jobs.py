@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jaxopt_bench.compare import Local, compare, jobs
+from jaxopt_bench.compare import LocalExecutor, compare, jobs
 from tests.compare.conftest import records
 
 
@@ -22,6 +22,6 @@ def test_a_study_that_compiles_ahead_has_the_same_results(small, tmp_path, digit
 
     compiled = jobs.compile_ahead
     monkeypatch.setattr(jobs, "compile_ahead", compile_ahead)
-    compare(small, tmp_path / "study", data_dir=digits_dir, executor=Local(compile_in_background=True))
+    compare(small, tmp_path / "study", data_dir=digits_dir, executor=LocalExecutor(compile_in_background=True))
     assert type(small.contenders[1].optimizer) in map(type, ahead)
     assert records(tmp_path / "study") == records(tmp_path / "alone")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jaxopt_bench import UserError
-from jaxopt_bench.compare import newcomer, retuned, tuning_differences, with_newcomers
+from jaxopt_bench.compare import add_newcomers, apply_space_and_schedule_flags, make_newcomer, tuning_differences
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Axis, Choice, Constant, Cosine, MultiStep, Space, load
 from jaxopt_bench.study import Contender, Study, find_study
@@ -46,7 +46,7 @@ def test_in_the_digits_study_a_newcomer_is_tuned_in_a_space_of_the_same_size(min
     assert own.pop("padam") == {RATE: 3.5, DECAY: 4.0, "optimizer.partial": 0.903}  # its space contains AMSGrad's
     assert {tuple(each.items()) for each in own.values()} == {((RATE, 3.5), (DECAY, 4.0))}
     for reference in (f"{mine}:mine", "lion", "rmsprop", "muon"):
-        new = newcomer(study, reference)
+        new = make_newcomer(study, reference)
         assert list(sizes(new).items()) == [(RATE, 3.5), (DECAY, 4.0)]
         assert new.schedule == Cosine(warmup=1)
         assert tuning_differences(study, [new]) == []
@@ -54,52 +54,52 @@ def test_in_the_digits_study_a_newcomer_is_tuned_in_a_space_of_the_same_size(min
 
 def test_a_newcomer_searches_the_fields_that_the_tuned_contenders_have_in_common(small, mine):
     rate, b1 = Axis(1e-3, 1e-1, "log"), Axis(0.05, 0.5, "log_one_minus")
-    assert list(newcomer(in_space(small, learning_rate=rate), f"{mine}:mine").searched) == [RATE]
+    assert list(make_newcomer(in_space(small, learning_rate=rate), f"{mine}:mine").searched) == [RATE]
     both = study_of(
         small,
         Contender(name="a", optimizer=Adam(), space=Space({"optimizer.b1": b1, RATE: rate})),
         Contender(name="b", optimizer=AdamW(), space=Space({RATE: rate, DECAY: rate, "optimizer.b1": b1})),
         Contender(name="c", optimizer=SGD(), space=Space()),  # not tuned
     )
-    assert list(newcomer(both, f"{mine}:mine").searched) == ["optimizer.b1", RATE]
-    assert list(newcomer(both, "lars").searched) == [RATE]  # LARS has no b1
-    assert newcomer(both, "prodigy").searched.keys() == {"optimizer.b1"} & OPTIMIZERS["prodigy"].axes().keys()
+    assert list(make_newcomer(both, f"{mine}:mine").searched) == ["optimizer.b1", RATE]
+    assert list(make_newcomer(both, "lars").searched) == [RATE]  # LARS has no b1
+    assert make_newcomer(both, "prodigy").searched.keys() == {"optimizer.b1"} & OPTIMIZERS["prodigy"].axes().keys()
     untuned = study_of(small, Contender(name="c", optimizer=SGD(), space=Space()))
-    assert not newcomer(untuned, "lion").searched
+    assert not make_newcomer(untuned, "lion").searched
     apart = study_of(
         small,
         Contender(name="a", optimizer=Adam(), space=Space({"optimizer.b1": b1})),
         Contender(name="b", optimizer=Adam(), space=Space({RATE: rate})),
     )
-    assert list(newcomer(apart, "lion").searched) == [RATE, DECAY]
+    assert list(make_newcomer(apart, "lion").searched) == [RATE, DECAY]
 
 
 def test_a_newcomer_searches_the_schedule_fields_that_all_contenders_search(small):
     warmup = Choice((0.0, 0.5))
     space = Space({"schedule.warmup": warmup, RATE: Axis(1e-3, 1e-1, "log")})
     study = study_of(small, *(dataclasses.replace(c, space=space) for c in small.contenders))
-    assert dict(newcomer(study, "lion").searched) == {
+    assert dict(make_newcomer(study, "lion").searched) == {
         "schedule.warmup": warmup, RATE: OPTIMIZERS["lion"].axes()["learning_rate"],
     }  # fmt: skip
 
 
 def test_a_newcomer_has_the_others_schedule_or_the_one_its_method_prescribes(small, mine):
     cosine = study_of(small, *(dataclasses.replace(c, schedule=Cosine(warmup=0.5)) for c in small.contenders))
-    new = newcomer(cosine, f"{mine}:mine")
+    new = make_newcomer(cosine, f"{mine}:mine")
     assert (new.name, new.schedule) == ("mine", Cosine(warmup=0.5))
-    assert newcomer(cosine, "lion").optimizer == OPTIMIZERS["lion"]
-    free = newcomer(cosine, "schedule_free_adamw")
+    assert make_newcomer(cosine, "lion").optimizer == OPTIMIZERS["lion"]
+    free = make_newcomer(cosine, "schedule_free_adamw")
     assert free.schedule == Constant(warmup=0.5)  # the same warm-up
     assert tuning_differences(cosine, [free])[-1] == (
         "schedule_free_adamw was trained under the schedule constant (warmup 0.5), the recorded optimizers under "
         "cosine (warmup 0.5)."
     )
     both = study_of(cosine, *cosine.contenders, free)
-    assert newcomer(both, "lion").schedule == Cosine(warmup=0.5)  # the schedule of those without a prescribed one
+    assert make_newcomer(both, "lion").schedule == Cosine(warmup=0.5)  # the schedule of those without a prescribed one
     apart = study_of(small, *(replaced(c, schedule=Cosine(warmup=w)) for w, c in enumerate(small.contenders)))
-    assert newcomer(apart, "lion").schedule == Cosine()
+    assert make_newcomer(apart, "lion").schedule == Cosine()
     steps = study_of(small, *(replaced(c, schedule=MultiStep()) for c in small.contenders))
-    assert newcomer(steps, "schedule_free_adamw").schedule == Constant()
+    assert make_newcomer(steps, "schedule_free_adamw").schedule == Constant()
 
 
 def test_a_space_and_a_schedule_stated_in_the_users_file_override_the_default(small, mine, monkeypatch):
@@ -109,9 +109,9 @@ def test_a_space_and_a_schedule_stated_in_the_users_file_override_the_default(sm
         "b1": Choice((0.9, 0.99)),
         "schedule.warmup": Choice((0.0, 0.5)),
     }
-    monkeypatch.setattr(cls, "stated_space", stated)
-    monkeypatch.setattr(cls, "stated_schedule", Cosine(final=0.1))
-    new = newcomer(small, f"{mine}:mine")
+    monkeypatch.setattr(cls, "user_space", stated)
+    monkeypatch.setattr(cls, "user_schedule", Cosine(final=0.1))
+    new = make_newcomer(small, f"{mine}:mine")
     assert new.schedule == Cosine(final=0.1)
     found = {field.removeprefix("optimizer."): searched for field, searched in new.searched.items()}
     assert found == stated
@@ -124,41 +124,43 @@ def test_a_space_and_a_schedule_stated_in_the_users_file_override_the_default(sm
 
 def test_another_range_of_the_same_size_is_reported_too():
     study = find_study("digits")
-    (moved,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-4..0.316228"], [])
+    (moved,) = apply_space_and_schedule_flags([make_newcomer(study, "lion")], ["lion.learning_rate=1e-4..0.316228"], [])
     (said,) = tuning_differences(study, [moved])
     assert said.startswith(
         "lion was tuned in a search space of its own: learning_rate 0.0001 to 0.316228 (3.5 decades); weight_"
     )
-    (same,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-5..0.0316228"], [])
+    (same,) = apply_space_and_schedule_flags([make_newcomer(study, "lion")], ["lion.learning_rate=1e-5..0.0316228"], [])
     assert tuning_differences(study, [same]) == []
 
 
 def test_an_argument_without_default_is_refused(small, mine):
-    assert newcomer(small, f"{mine}:mine").optimizer.learning_rate == 0.003
+    assert make_newcomer(small, f"{mine}:mine").optimizer.learning_rate == 0.003
     with pytest.raises(
         UserError, match=r"the argument 'radius' without a default\. Expected a default for every argument"
     ):
-        newcomer(small, f"{mine}:needy")
+        make_newcomer(small, f"{mine}:needy")
     with pytest.raises(UserError, match="unknown optimizer 'lino'; did you mean lion"):
-        newcomer(small, "lino")
+        make_newcomer(small, "lino")
 
 
 def test_a_users_optimizer_of_the_study_is_loaded_and_keeps_its_recorded_space(small, mine, tmp_path):
-    contenders = retuned(with_newcomers(small, [f"{mine}:mine"]), ["mine.b1=0.8,0.9"], ["mine=cosine"])
+    contenders = apply_space_and_schedule_flags(
+        add_newcomers(small, [f"{mine}:mine"]), ["mine.b1=0.8,0.9"], ["mine=cosine"]
+    )
     began = StudyFolder(tmp_path / "study").begin(dataclasses.replace(small, contenders=contenders))
     recorded = find_study(str(tmp_path / "study"))
     assert [c.to_json() for c in recorded.contenders] == [c.to_json() for c in began.contenders]
-    again = with_newcomers(recorded, [f"{mine}:mine"])
+    again = add_newcomers(recorded, [f"{mine}:mine"])
     assert isinstance(again[-1].optimizer, load(f"{mine}:mine"))
     assert again == began.contenders
     assert dict(again[-1].searched)["optimizer.b1"] == Choice((0.8, 0.9))
     assert again[-1].schedule == Cosine()
     with pytest.raises(UserError, match="--add adamw: adamw is already a contender"):
-        with_newcomers(recorded, ["adamw"])
+        add_newcomers(recorded, ["adamw"])
 
 
 def test_flags_replace_single_fields_and_add_others(small):
-    sgd, adamw = retuned(
+    sgd, adamw = apply_space_and_schedule_flags(
         small.contenders,
         ["adamw.learning_rate=1e-4..1e-2", "adamw.b2=0.9,0.99", "adamw.schedule.warmup=0,0.5", "sgd.momentum=0.9"],
         ["adamw=cosine:final=0.1"],
@@ -173,7 +175,7 @@ def test_flags_replace_single_fields_and_add_others(small):
 
 def test_names_of_contenders_may_contain_dots(small):
     dotted = dataclasses.replace(small.contenders[1], name="adamw.b1")
-    plain, changed = retuned([small.contenders[1], dotted], ["adamw.b1.b2=0.9,0.99"], [])
+    plain, changed = apply_space_and_schedule_flags([small.contenders[1], dotted], ["adamw.b1.b2=0.9,0.99"], [])
     assert plain == small.contenders[1]
     assert "optimizer.b2" in changed.searched
 
@@ -203,16 +205,16 @@ def test_names_of_contenders_may_contain_dots(small):
 )
 def test_mistakes_in_flags_are_reported(small, spaces, schedules, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        retuned(small.contenders, spaces, schedules, trained=["old"])
+        apply_space_and_schedule_flags(small.contenders, spaces, schedules, trained=["old"])
 
 
 def test_a_changed_space_is_refused_but_an_equal_one_from_another_source_is_not(small, tmp_path):
     folder = StudyFolder(tmp_path)
-    stated = retuned(small.contenders, ["sgd.learning_rate=1e-3..1e-1"], [])
+    stated = apply_space_and_schedule_flags(small.contenders, ["sgd.learning_rate=1e-3..1e-1"], [])
     assert stated == small.contenders  # equal, though stated by the user
     folder.begin(small)
     folder.begin(dataclasses.replace(small, contenders=stated))
-    wider = retuned(small.contenders, ["sgd.learning_rate=1e-3..1"], [])
+    wider = apply_space_and_schedule_flags(small.contenders, ["sgd.learning_rate=1e-3..1"], [])
     with pytest.raises(UserError, match=r"contenders sgd: space.optimizer.learning_rate.high 0.1; this command has"):
         folder.begin(dataclasses.replace(small, contenders=wider))
 
@@ -221,6 +223,6 @@ def test_a_newcomer_searches_its_learning_rate_beside_learning_rate_free_methods
     contenders = [Contender(name=name, optimizer=OPTIMIZERS[name]) for name in ("prodigy", "adamw", "momentum")]
     study = study_of(small, *contenders)
     assert set(study.contender("prodigy").searched) == {DECAY}
-    assert set(newcomer(study, "lion").searched) == {RATE, DECAY}
-    assert set(newcomer(study, "dadapt_adamw").searched) == {DECAY}
-    assert set(newcomer(study_of(small, contenders[0]), "lion").searched) == {DECAY}
+    assert set(make_newcomer(study, "lion").searched) == {RATE, DECAY}
+    assert set(make_newcomer(study, "dadapt_adamw").searched) == {DECAY}
+    assert set(make_newcomer(study_of(small, contenders[0]), "lion").searched) == {DECAY}

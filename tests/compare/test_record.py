@@ -17,7 +17,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from jaxopt_bench import UserError
-from jaxopt_bench.compare import compare, newcomer
+from jaxopt_bench.compare import compare, make_newcomer
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.results import incomplete_in_words, load
 from jaxopt_bench.results.recording import held
@@ -169,10 +169,10 @@ def test_another_study_is_refused(change, named, small, whole, tmp_path, digits_
 
 def test_an_optimizer_whose_file_has_changed_is_refused(small, mine, tmp_path, digits_dir):
     """The study's fields are the same. Only the digests differ."""
-    study = dataclasses.replace(small, contenders=(newcomer(small, f"{mine}:mine"),), trials=1, seeds=1)
+    study = dataclasses.replace(small, contenders=(make_newcomer(small, f"{mine}:mine"),), trials=1, seeds=1)
     compare(study, tmp_path / "out", data_dir=digits_dir, record=tmp_path / "record")
     mine.write_text(mine.read_text().replace("optax.trace(b1)", "optax.trace(b1, nesterov=True)"))
-    again = dataclasses.replace(study, contenders=(newcomer(small, f"{mine}:mine"),))
+    again = dataclasses.replace(study, contenders=(make_newcomer(small, f"{mine}:mine"),))
     with pytest.raises(UserError, match="mine"):
         compare(again, tmp_path / "new", data_dir=digits_dir, record=tmp_path / "record")
     assert trained(tmp_path / "new") == set()

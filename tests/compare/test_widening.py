@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jaxopt_bench.compare import challenge, newcomer, tuning_differences, widen
+from jaxopt_bench.compare import make_newcomer, make_newcomer_study, tuning_differences, widen
 from jaxopt_bench.compare import widening as module
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import SGD, Axis, Padam, Space
@@ -196,8 +196,8 @@ def test_newcomers_have_as_many_trials_as_the_widened_study(small):
     box = Space({"optimizer.learning_rate": Axis(0.1, 1.0, "log")})
     sgd = dataclasses.replace(small.contenders[0], extensions=(Extension(after=3, until=7, space=box),))
     recorded = dataclasses.replace(small, trials=7, contenders=(sgd, small.contenders[1]))
-    lion = newcomer(recorded, "lion")
-    new = challenge(small, Document(recorded), [lion])
+    lion = make_newcomer(recorded, "lion")
+    new = make_newcomer_study(small, Document(recorded), [lion])
     assert (new.trials, len(points(new, units(new)[0]))) == (7, 7)
     said = tuning_differences(recorded, [lion])[0]
     assert said == (
@@ -206,4 +206,4 @@ def test_newcomers_have_as_many_trials_as_the_widened_study(small):
         "spaces."
     )
     with pytest.raises(UserError, match="recorded with trials 7, and the study has 4"):
-        challenge(dataclasses.replace(small, trials=4), Document(recorded), [lion])
+        make_newcomer_study(dataclasses.replace(small, trials=4), Document(recorded), [lion])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxopt_bench import catalog
-from jaxopt_bench.compare import newcomer
+from jaxopt_bench.compare import make_newcomer
 from jaxopt_bench.measures import split_of
 from jaxopt_bench.optimizers import Constant, Cosine
 from jaxopt_bench.problems import count_examples, take_examples
@@ -92,9 +92,9 @@ def test_trials_and_confirmations_are_populations_of_the_same_size():
 
 
 def test_a_newcomer_is_tuned_and_trained_like_the_others():
-    new = newcomer(dataclasses.replace(SUITE, contenders=SUITE.contenders[1:]), SUITE.contenders[0].name)
+    new = make_newcomer(dataclasses.replace(SUITE, contenders=SUITE.contenders[1:]), SUITE.contenders[0].name)
     assert new == SUITE.contenders[0]
-    other = newcomer(SUITE, "novograd")
+    other = make_newcomer(SUITE, "novograd")
     assert set(other.searched) == {"optimizer.learning_rate", "optimizer.weight_decay"}
     assert other.schedule == Cosine(warmup=1.0)
 

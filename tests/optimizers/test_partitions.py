@@ -11,7 +11,7 @@ import pytest
 from optax import contrib
 
 from jaxopt_bench.models import MODELS
-from jaxopt_bench.optimizers import OPTIMIZERS, Share, inner_rules, read_shares
+from jaxopt_bench.optimizers import OPTIMIZERS, ParameterGroup, inner_rules, read_parameter_groups
 
 PARAMS = {
     "conv": {"kernel": jnp.zeros((3, 3, 2, 4)), "bias": jnp.zeros(4)},
@@ -90,9 +90,9 @@ def test_labels_for_whole_layers_are_supported():
 
 @pytest.mark.parametrize("damaged", [None, "muon", {}, [1], [{"name": "muon"}], [{"name": 1, "arrays": "x"}]])
 def test_records_of_another_form_have_no_shares(damaged):
-    assert read_shares(damaged) == ()
+    assert read_parameter_groups(damaged) == ()
 
 
 def test_shares_are_read_as_they_were_written():
-    share = Share("muon", 2, 8, 64, 0.64)
-    assert read_shares([{**vars(share), "later": 1}]) == (share,)
+    share = ParameterGroup("muon", 2, 8, 64, 0.64)
+    assert read_parameter_groups([{**vars(share), "later": 1}]) == (share,)

@@ -174,7 +174,7 @@ def test_the_search_space_of_padam_contains_that_of_amsgrad():
 def test_a_stated_space_replaces_the_default_space(file, monkeypatch):
     cls = load(f"{file}:mine")
     stated = {"learning_rate": Axis(1e-4, 1e-1, "log"), "b1": Choice((0.8, 0.9))}
-    monkeypatch.setattr(cls, "stated_space", stated)
+    monkeypatch.setattr(cls, "user_space", stated)
     assert dict(cls().search_space()) == stated
     assert cls().axes()["learning_rate"].low == 3e-4  # the range around the default
     assert AdamW().search_space().keys() == {"learning_rate", "weight_decay"}

@@ -13,10 +13,10 @@ import pytest
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.reports.charts import across_figures
+from jaxopt_bench.reports.charts import suite_figures
 from jaxopt_bench.reports.figure import COLUMN, PAGE_WIDTH
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.reports.style import GREY, MOST_HUES, looks
+from jaxopt_bench.reports.style import GREY, MOST_HUES, assign_styles
 from jaxopt_bench.verdict import SuiteVerdict, compute_suite_verdict, verdict
 from tests.reports.made import made_results, made_study, with_document
 from tests.verdict.suites import suite
@@ -39,7 +39,7 @@ def found() -> SuiteVerdict:
 
 
 def figures(found: SuiteVerdict) -> dict:
-    return {figure.name: figure for figure in across_figures(found, looks([*found.runs]))}
+    return {figure.name: figure for figure in suite_figures(found, assign_styles([*found.runs]))}
 
 
 def test_the_map_has_the_mean_score_of_each_optimizer_on_each_workload(found: SuiteVerdict):
@@ -50,7 +50,7 @@ def test_the_map_has_the_mean_score_of_each_optimizer_on_each_workload(found: Su
 
 
 def test_cells_of_the_saved_map_are_wide_enough_for_their_numbers(found: SuiteVerdict, tmp_path: pathlib.Path):
-    figures(found)["scores-by-workload"].save(tmp_path, looks([*found.runs]), ["svg"])
+    figures(found)["scores-by-workload"].save(tmp_path, assign_styles([*found.runs]), ["svg"])
     svg = ElementTree.parse(tmp_path / "scores-by-workload.svg").getroot()
     assert COLUMN < float(svg.attrib["width"]) <= PAGE_WIDTH + 12
     cells = [
@@ -89,11 +89,11 @@ def test_score_profiles_are_shares_of_runs_that_never_increase(found: SuiteVerdi
 
 def test_with_many_optimizers_only_highlighted_ones_have_colours():
     names = [f"optimizer {i}" for i in range(20)]
-    many = looks(names, names[3:6])
+    many = assign_styles(names, names[3:6])
     assert {name for name, look in many.items() if look != GREY} == set(names[3:6])
     assert len({many[name].light for name in names[3:6]}) == 3
     few = names[:MOST_HUES]
-    assert looks(few, few[:2]) == looks(few)
+    assert assign_styles(few, few[:2]) == assign_styles(few)
 
 
 def test_a_page_starts_with_all_workloads_and_has_a_section_for_each():

@@ -19,7 +19,7 @@ LEFTOVER = ".jaxopt-bench-0123456789abcdef.tmp"
 def report():
     results, document = made_results(made_study(["adam", "sgd"]), confirmed=True)
     made = report_of(with_document(results, document), "made")
-    return made.__class__(made.title, made.question, made.sections[:1] + made.sections[-1:], made.looks)
+    return made.__class__(made.title, made.question, made.sections[:1] + made.sections[-1:], made.styles)
 
 
 def test_leftovers_of_killed_reports_are_removed_and_nothing_else(report, tmp_path: pathlib.Path) -> None:

@@ -24,7 +24,7 @@ from jaxopt_bench.reports import html
 from jaxopt_bench.reports.html import Report, Section
 from jaxopt_bench.reports.html import page as html_of
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.reports.run import _view_blocks, run_looks
+from jaxopt_bench.reports.run import _view_blocks, assign_run_styles
 from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs import SPLITS, Options, Recording, Reporter, load_evaluation, train
 from jaxopt_bench.study import Target, Timing
@@ -434,9 +434,9 @@ def test_no_view_is_wider_than_the_window(opened: Open, width: int):
         Images(title="Wide", images=np.zeros((2, 2, 400, 3), np.uint8), captions=[wide, ""]),
         Texts(title="Wide", texts=[wide, "<b>not bold</b>\nsecond line"]),
     )
-    looks = run_looks(None)
-    section = Section("Views", tuple(_view_blocks(views, "predictions", set(), looks)))
-    page = opened(Report("made", "", (section,), looks), viewport={"width": width, "height": 800})
+    styles = assign_run_styles(None)
+    section = Section("Views", tuple(_view_blocks(views, "predictions", set(), styles)))
+    page = opened(Report("made", "", (section,), styles), viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".texts li").nth(1).inner_text() == "<b>not bold</b>\nsecond line"
 

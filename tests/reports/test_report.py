@@ -169,7 +169,7 @@ def test_optimizers_without_runs_are_grey():
         runs=tuple(run for run in document.runs if run.contender in names[:3]),
         selections=tuple(found for found in document.selections if found.contender in names[:3]),
     )
-    found = report_of(with_document(dataclasses.replace(results, runs=kept), part), "part").looks
+    found = report_of(with_document(dataclasses.replace(results, runs=kept), part), "part").styles
     assert len({found[name].light for name in names[:3]}) == 3
     assert {found[name] for name in names[3:]} == {GREY}
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxopt_bench.reports.style import ALWAYS, COLOURS, GROUND, looks
+from jaxopt_bench.reports.style import ALWAYS, COLOURS, GROUND, assign_styles
 
 # Machado, Oliveira and Fernandes 2009, "A physiologically-based model for simulation of color vision deficiency",
 # severity 1, for linear RGB.
@@ -56,10 +56,10 @@ def test_the_first_six_colours_are_distinct_with_colour_vision_deficiencies(grou
 
 
 def test_no_two_of_many_optimizers_look_alike():
-    found = looks([*ALWAYS, *(f"another{i}" for i in range(50))])
+    found = assign_styles([*ALWAYS, *(f"another{i}" for i in range(50))])
     assert len({(look.light, look.shape, look.dash) for look in found.values()}) == len(found)
 
 
 def test_commonly_compared_optimizers_look_the_same_in_every_report():
-    assert looks(["adam", "sgd"])["sgd"] == looks(["lion", "sgd", "padam"])["sgd"]
-    assert len({look.light for look in looks(["lion", "muon", "sgd", "adam"]).values()}) == 4
+    assert assign_styles(["adam", "sgd"])["sgd"] == assign_styles(["lion", "sgd", "padam"])["sgd"]
+    assert len({look.light for look in assign_styles(["lion", "muon", "sgd", "adam"]).values()}) == 4

@@ -14,8 +14,8 @@ import rich.console
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports import tables, terminal
-from jaxopt_bench.reports.subject import of_runs, of_study
 from jaxopt_bench.reports.table import Table, csv_text
+from jaxopt_bench.reports.workload_data import split_runs, split_study
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Target
 from jaxopt_bench.verdict import judge_claims, verdict
@@ -28,7 +28,7 @@ def test_the_csv_file_of_the_ranking_has_the_numbers_of_the_verdict():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
     found = verdict(results, document)
-    rows = list(csv.DictReader(io.StringIO(tables.ranking(found, found.rankings[0]).text("csv"))))
+    rows = list(csv.DictReader(io.StringIO(tables.ranking_table(found, found.rankings[0]).text("csv"))))
     for row, standing in zip(rows, found.rankings[0].standings, strict=True):
         estimate = standing.results["test_accuracy"]
         assert row["optimizer"] == standing.contender
@@ -41,11 +41,11 @@ def test_the_csv_file_of_the_ranking_has_the_numbers_of_the_verdict():
 def test_seconds_that_were_recorded_before_are_marked():
     results, document = made_results(made_study(["adam", "sgd"]))
     found = verdict(results, document)
-    table = tables.ranking(found, found.rankings[0], recorded=["sgd"])
+    table = tables.ranking_table(found, found.rankings[0], recorded=["sgd"])
     costs = {row[0]: row[-1] for row in table.rows}
     assert costs == {"adam": "15 s", "sgd": "15 s*"}
     assert "Seconds with * were recorded before" in table.note
-    assert "*" not in tables.ranking(found, found.rankings[0]).note
+    assert "*" not in tables.ranking_table(found, found.rankings[0]).note
 
 
 def test_finalists_are_listed_in_the_order_of_their_choice_with_their_results():
@@ -53,7 +53,7 @@ def test_finalists_are_listed_in_the_order_of_their_choice_with_their_results():
     adam, sgd = document.selections
     adam = dataclasses.replace(adam, trial=0, finalists={1: None, 0: 0.25})
     found = verdict(results, dataclasses.replace(document, selections=(adam, sgd)))
-    table = tables.finalists(found, found.rankings[0])
+    table = tables.finalists_table(found, found.rankings[0])
     assert table is not None
     assert table.columns == ("optimizer", "trial", "mean validation loss", "selected")
     assert [row[1:] for row in table.rows if row[0] == "adam"] == [("1", "–", "no"), ("0", "0.2500 nats", "yes")]
@@ -65,14 +65,14 @@ def test_finalists_are_listed_in_the_order_of_their_choice_with_their_results():
     ]
     results, document = made_results(made_study(["adam", "sgd"], finalists=0))
     found = verdict(results, document)
-    assert tables.finalists(found, found.rankings[0]) is None
+    assert tables.finalists_table(found, found.rankings[0]) is None
 
 
 def test_contenders_without_a_winner_are_listed_last():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study, diverged=["sgd"])
     found = verdict(results, document)
-    table = tables.ranking(found, found.rankings[0])
+    table = tables.ranking_table(found, found.rankings[0])
     assert [row[0] for row in table.rows] == ["adam", "sgd"]
     assert set(table.rows[-1][1:]) == {"–"}
 
@@ -80,8 +80,8 @@ def test_contenders_without_a_winner_are_listed_last():
 def test_runs_that_diverged_are_named_with_their_steps():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study, diverged=["sgd"])
-    (subject,) = of_study(results, document, verdict(results, document))
-    table = tables.diverged(subject)
+    (subject,) = split_study(results, document, verdict(results, document))
+    table = tables.divergence_table(subject)
     assert table is not None
     assert {row[0] for row in table.rows} == {"sgd"}
     assert [row[-1] for row in table.rows] == ["7"] * 4
@@ -90,8 +90,8 @@ def test_runs_that_diverged_are_named_with_their_steps():
 def test_with_several_searches_diverged_runs_are_listed_with_their_search():
     study = made_study(["adam", "sgd"], repetitions=2)
     results, document = made_results(study, diverged=["sgd"])
-    (subject,) = of_study(results, document, verdict(results, document))
-    table = tables.diverged(subject)
+    (subject,) = split_study(results, document, verdict(results, document))
+    table = tables.divergence_table(subject)
     assert table is not None
     place = table.columns.index("search")
     assert [row[place] for row in table.rows] == ["1"] * 4 + ["2"] * 4
@@ -101,7 +101,7 @@ def test_with_several_searches_diverged_runs_are_listed_with_their_search():
 def test_the_columns_of_pairs_name_the_unit_that_is_counted(repetitions, word):
     results, document = made_results(made_study(["adam", "sgd"], repetitions=repetitions))
     found = verdict(results, document)
-    table = tables.pairs(found, found.rankings[0])
+    table = tables.pairs_table(found, found.rankings[0])
     assert table is not None
     assert table.columns[-1] == f"{word} needed"
     assert table.columns[-2] == f"wins, of pairs of {'runs' if repetitions == 1 else 'searches'}"
@@ -110,7 +110,7 @@ def test_the_columns_of_pairs_name_the_unit_that_is_counted(repetitions, word):
 def test_the_table_of_pairs_has_the_numbers_of_the_verdict():
     results, document = made_results(made_study(["adam", "sgd", "padam"]))
     found = verdict(results, document)
-    table = tables.pairs(found, found.rankings[0])
+    table = tables.pairs_table(found, found.rankings[0])
     assert table is not None
     assert "adjusted for 3 comparisons" in table.note
     rows = list(csv.DictReader(io.StringIO(table.text("csv"))))
@@ -128,7 +128,7 @@ def test_a_terminal_shows_complete_numbers_and_does_not_interpret_markup(width):
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
     found = verdict(results, document)
-    table = tables.ranking(found, found.rankings[0])
+    table = tables.ranking_table(found, found.rankings[0])
     columns = {"optimizer": "[red]x[/]", "test accuracy": "29.30%\n(27.12 to 31.48)",
                "clean training loss": "2.7156\n(2.6327 to 2.7986)", "trials": "6\n(1 diverged)",
                "steps to target": "not reached", "cost": "2 h 31 min"}  # fmt: skip
@@ -151,7 +151,7 @@ def test_a_target_that_most_runs_miss_is_not_reached():
     found = verdict(results, document)
     standings = tuple(dataclasses.replace(s, steps=step, seconds=None) for s, step in
                       zip(found.rankings[0].standings, (1234.0, None), strict=True))  # fmt: skip
-    table = tables.ranking(found, dataclasses.replace(found.rankings[0], standings=standings))
+    table = tables.ranking_table(found, dataclasses.replace(found.rankings[0], standings=standings))
     place = table.columns.index("steps to target")
     assert [row[place] for row in table.rows] == ["1,234", "not reached"]
     assert place in table.numeric
@@ -160,7 +160,7 @@ def test_a_target_that_most_runs_miss_is_not_reached():
 def test_claims_are_listed_with_their_answers():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
-    table = tables.claims(judge_claims(results, document))
+    table = tables.claims_table(judge_claims(results, document))
     assert table is not None
     assert table.rows[0][:2] == ("adam is better than sgd", "contradicted")
 
@@ -196,7 +196,7 @@ def test_intervals_stay_on_one_line_in_files():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
     found = verdict(results, document)
-    table = tables.ranking(found, found.rankings[0])
+    table = tables.ranking_table(found, found.rankings[0])
     assert len(table.text("md").strip().splitlines()) == 2 + len(table.rows)
 
 
@@ -226,7 +226,7 @@ def test_tables_have_the_units_and_directions_of_the_metrics(
     results, document = made_results(made_study(["adam", "sgd"]), metrics=metrics)
     found = verdict(results, document)
     (ranking,) = found.rankings
-    table = tables.ranking(found, ranking)
+    table = tables.ranking_table(found, ranking)
     assert table.columns[1:3] == columns
     assert table.note.endswith(direction)
     for row, standing in zip(table.rows, ranking.standings, strict=True):
@@ -234,7 +234,7 @@ def test_tables_have_the_units_and_directions_of_the_metrics(
             row[1:3], (metrics[0], metrics[-1]), (f"test_{metrics[0].name}", "train_clean_loss"), strict=True
         ):
             assert cell.split("\n")[0] == metric.format(standing.results[measure].mean)
-    pairs = tables.pairs(found, ranking)
+    pairs = tables.pairs_table(found, ranking)
     assert pairs is not None
     assert pairs.columns[1] == lead
     assert pairs.rows[0][1].startswith("+")  # the first optimizer is better, in either direction of the metric
@@ -246,8 +246,8 @@ def test_settings_of_any_problem_are_shown_on_the_splits_that_were_measured():
     )
     names = ("study", "phase", "workload", "contender")
     runs = results.runs.with_columns(pl.lit(None, pl.String).alias(name) for name in names)
-    (subject,) = of_runs(Results(runs, results.curves))
-    table = tables.settings(subject)
+    (subject,) = split_runs(Results(runs, results.curves))
+    table = tables.settings_table(subject)
     assert table.columns == ("optimizer", "validation energy error (meV)", "clean training loss", "runs", "diverged")
     assert "Lower validation energy error and lower clean training loss are better." in table.note
 
@@ -256,6 +256,6 @@ def test_many_optimizers_without_results_are_counted_below_the_table():
     names = ["adam", "sgd", *(name for name in OPTIMIZERS if name not in ("adam", "sgd"))][:12]
     results, document = made_results(made_study(names), diverged=names[2:])
     found = verdict(results, document)
-    table = tables.ranking(found, found.rankings[0])
+    table = tables.ranking_table(found, found.rankings[0])
     assert {row[0] for row in table.rows} == {"adam", "sgd"}
     assert table.note.endswith(" 10 optimizers have no confirmed results yet.")

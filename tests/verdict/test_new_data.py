@@ -73,7 +73,7 @@ def test_a_lead_that_other_test_examples_could_reverse_is_not_settled():
     assert "More test examples are needed to settle the difference to sgd." in words
     assert "choice of the 200 test examples" in words
     assert len(table.runs) == 10
-    shown = tables.pairs(found, ranking)
+    shown = tables.pairs_table(found, ranking)
     assert shown is not None
     assert {"on new data", "on these test examples"} <= {*shown.columns}
     assert shown.rows[0][-1] == "more test examples"

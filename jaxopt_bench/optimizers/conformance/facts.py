@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from jaxopt_bench.optimizers.conformance.comparison import finite_or_none
-from jaxopt_bench.optimizers.partitions import Share
+from jaxopt_bench.optimizers.partitions import ParameterGroup
 
 Kind = Literal["none", "gradient", "sign", "first_sign", "orthogonal", "other", "single", "not_finite"]
 KINDS: Mapping[Kind, str] = {
@@ -162,8 +162,8 @@ class Conformance:
     numbers: int
     arrays: tuple[ArrayFacts, ...]
     network: tuple[ArrayFacts, ...]
-    rules: tuple[Share, ...]
-    kinds: tuple[Share, ...]
+    rules: tuple[ParameterGroup, ...]
+    kinds: tuple[ParameterGroup, ...]
     sample: bool
 
     @property

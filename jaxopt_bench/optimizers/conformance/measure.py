@@ -21,7 +21,7 @@ from jaxopt_bench.optimizers.conformance.laboratory import Laboratory, sample_ne
 from jaxopt_bench.optimizers.conformance.scale import measure_scale
 from jaxopt_bench.optimizers.custom import ImportedOptimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
-from jaxopt_bench.optimizers.partitions import inner_rules, share_of
+from jaxopt_bench.optimizers.partitions import inner_rules, make_parameter_group
 
 STEPS = 8
 """Steps on the small network: RAdam begins to divide by the second moment in the sixth step."""
@@ -90,7 +90,7 @@ def _measure(small: Laboratory, real: Laboratory) -> Conformance:
         network=network,
         rules=inner_rules(state, real.shapes),
         kinds=tuple(
-            share_of(kind, [i for i, array in enumerate(network) if array.kind == kind], real.shapes)
+            make_parameter_group(kind, [i for i, array in enumerate(network) if array.kind == kind], real.shapes)
             for kind in KINDS
             if any(array.kind == kind for array in network)
         ),

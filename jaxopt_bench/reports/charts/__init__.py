@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from jaxopt_bench.reports.charts.across import across_figures
 from jaxopt_bench.reports.charts.curves import (
     clean_training_curve,
     clean_training_loss,
@@ -14,12 +13,13 @@ from jaxopt_bench.reports.charts.curves import (
 )
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
 from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity, settings_map
+from jaxopt_bench.reports.charts.suite import suite_figures
 from jaxopt_bench.reports.charts.targets import profiles, time_to_target
 from jaxopt_bench.reports.figure import Figure
-from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.reports.style import SeriesStyle
+from jaxopt_bench.reports.workload_data import WorkloadData
 
-Chart = Callable[[Subject, Mapping[str, Look]], Figure | None]
+Chart = Callable[[WorkloadData, Mapping[str, SeriesStyle]], Figure | None]
 
 CHARTS: tuple[Chart, ...] = (
     training_loss,
@@ -40,4 +40,4 @@ CHARTS: tuple[Chart, ...] = (
 SMALL_CHARTS: tuple[Chart, ...] = (validation_curve, clean_training_curve, final_results)
 """The charts of each workload, if a study has many workloads."""
 
-__all__ = ["CHARTS", "SMALL_CHARTS", "Chart", "across_figures", "profiles"]
+__all__ = ["CHARTS", "SMALL_CHARTS", "Chart", "profiles", "suite_figures"]

@@ -22,8 +22,8 @@ from jaxopt_bench.reports.figure import (
     without_hidden,
 )
 from jaxopt_bench.reports.quantity import Quantity, as_curve, may_be_logarithmic
-from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import CURVE_PHASES, Subject, bands, thin_out
+from jaxopt_bench.reports.style import SeriesStyle
+from jaxopt_bench.reports.workload_data import CURVE_PHASES, WorkloadData, bands, thin_out
 
 MOST_POINTS = 400
 """The maximum number of points of a curve. A longer curve is thinned out; see `thin_out`."""
@@ -31,52 +31,52 @@ ROOM = 0.05
 """The share of the range of means that is free space above and below them."""
 
 
-def training_loss(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def training_loss(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the mean loss of the training steps of each epoch."""
     quantity = Quantity(subject.measures["train_loss"])
     return _curve(
-        subject, looks, quantity, "The mean loss of the training steps of an epoch, including what is random in "
+        subject, styles, quantity, "The mean loss of the training steps of an epoch, including what is random in "
         "training, such as augmentation and dropout."
     )  # fmt: skip
 
 
-def clean_training_loss(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def clean_training_loss(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the loss on clean training examples after each epoch."""
     quantity = Quantity(subject.measures["train_clean_loss"])
     return _curve(
-        subject, looks, quantity, "The loss on a fixed part of the training examples after each epoch, computed "
+        subject, styles, quantity, "The loss on a fixed part of the training examples after each epoch, computed "
         "as in evaluation, without randomness. It can be compared between optimizers."
     )  # fmt: skip
 
 
-def test_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def test_curve(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the headline metric of the test split after each epoch, if confirmations measured it."""
     return _curve(
-        subject, looks, _headline(subject, "test"), "Measured on the test examples after each epoch. It was "
+        subject, styles, _headline(subject, "test"), "Measured on the test examples after each epoch. It was "
         "not used to select anything."
     )  # fmt: skip
 
 
-def validation_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def validation_curve(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the headline metric of the validation split after each epoch."""
     quantity = _headline(subject, "validation")
-    return _curve(subject, looks, quantity, "Measured on the validation examples after each epoch.")
+    return _curve(subject, styles, quantity, "Measured on the validation examples after each epoch.")
 
 
-def clean_training_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def clean_training_curve(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the headline metric on clean training examples, if it measures the results and is not the loss."""
     headline = subject.headline
     if headline is None or headline.split != "train_clean" or headline.metric.name == LOSS:
         return None
     quantity = _headline(subject, "train_clean")
-    return _curve(subject, looks, quantity, "Measured on a fixed part of the training examples after each epoch.")
+    return _curve(subject, styles, quantity, "Measured on a fixed part of the training examples after each epoch.")
 
 
-def _headline(subject: Subject, split: str) -> Quantity:
+def _headline(subject: WorkloadData, split: str) -> Quantity:
     return as_curve(subject.measures[f"{split}_{subject.metrics[0].name}"])
 
 
-def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text: str) -> Figure | None:
+def _curve(subject: WorkloadData, styles: Mapping[str, SeriesStyle], quantity: Quantity, text: str) -> Figure | None:
     lines = subject.curves.filter(pl.col("split") == quantity.split)
     lines = lines.with_columns(quantity.values(quantity.metric.name).alias("value"))
     tracked = lines.group_by("path").agg(pl.col("step").n_unique().alias("epochs"))
@@ -98,7 +98,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
         said.append(f"{several} up to the last finite value.")
     if len(drawn) < len(found):
         said.append(f"{len(drawn):,} of {len(found):,} points are drawn; each section keeps its least and greatest.")
-    chart = _bands_chart(looks, quantity.title, scale_from(low, high, logarithmic), what)
+    chart = _bands_chart(styles, quantity.title, scale_from(low, high, logarithmic), what)
     columns = {
         "series": "optimizer", "epoch": "epoch", "mean": quantity.title, "low": "interval from", "high": "to",
         "seeds": what,
@@ -107,11 +107,11 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     return Figure(name, title, " ".join(said), chart, {"curves": drawn}, columns, over_time=True)
 
 
-def _bands_chart(looks: Mapping[str, Look], y_title: str, y_scale: alt.Scale, what: str) -> alt.TopLevelMixin:
+def _bands_chart(styles: Mapping[str, SeriesStyle], y_title: str, y_scale: alt.Scale, what: str) -> alt.TopLevelMixin:
     """Returns lines of means, bands of intervals, and dots near the pointer.
 
     Args:
-      looks: the looks of the optimizers.
+      styles: the styles of the optimizers.
       y_title: the title of the axis of means.
       y_scale: the scale of the axis of means.
       what: the unit of the means: "seeds" or "searches".
@@ -122,10 +122,10 @@ def _bands_chart(looks: Mapping[str, Look], y_title: str, y_scale: alt.Scale, wh
     y = alt.Y("mean:Q", title=y_title, scale=y_scale)
     base = alt.Chart(alt.NamedData("curves"))
     band = without_hidden(base.mark_area(opacity=0.15, clip=True, line=False)).encode(
-        x=x, y=alt.Y("bottom:Q", title=y_title, scale=y_scale), y2="high:Q", color=colour(looks, "stroke")
+        x=x, y=alt.Y("bottom:Q", title=y_title, scale=y_scale), y2="high:Q", color=colour(styles, "stroke")
     )
     line = without_hidden(base.mark_line(clip=True)).encode(
-        x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke")
+        x=x, y=y, color=colour(styles, "stroke"), strokeDash=dash(styles, "stroke")
     )
     near = alt.selection_point(
         name="near", nearest=True, on="pointerover", clear="pointerout", encodings=["x"], empty=False
@@ -139,7 +139,7 @@ def _bands_chart(looks: Mapping[str, Look], y_title: str, y_scale: alt.Scale, wh
         alt.Tooltip("seeds:Q", title=what),
     ]
     dots = without_hidden(base.mark_point(clip=True, tooltip=True)).encode(
-        x=x, y=y, color=colour(looks), tooltip=tips,
+        x=x, y=y, color=colour(styles), tooltip=tips,
         opacity=alt.when(near).then(alt.value(1)).otherwise(alt.value(0)),
     ).add_params(near).properties(name=HOVER)  # fmt: skip
     return alt.layer(band, line, dots).add_params(hideable())

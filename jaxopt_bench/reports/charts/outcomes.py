@@ -9,15 +9,15 @@ import polars as pl
 
 from jaxopt_bench.reports.figure import Figure, axis, colour, hideable, shape, spans_orders, without_hidden
 from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
-from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.reports.style import SeriesStyle
+from jaxopt_bench.reports.workload_data import WorkloadData
 from jaxopt_bench.statistics import Estimate, estimate
 
 ROW = 22  # pixels
 PLUS = "M-1,0H1M0,-1V1"
 
 
-def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def final_results(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the result of each seed, with the means and their intervals."""
     headline = subject.headline
     if headline is None:
@@ -43,7 +43,7 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
             "overlap of two intervals does not show this."
         )
     positive = may_be_logarithmic(headline.metric)
-    chart = _strip(dots, means, looks, subject.series, title, tips, positive)
+    chart = _strip(dots, means, styles, subject.series, title, tips, positive)
     columns = {"series": "optimizer", **subject.keys, "value": title}
     return Figure(
         "final-results",
@@ -56,7 +56,7 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     )
 
 
-def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def cost(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the seconds of each run."""
     runs = subject.ended.filter(pl.col("seconds").is_not_null())
     keys = {"phase": "phase", **subject.keys}
@@ -69,12 +69,12 @@ def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         "equally."
     )
     means = _estimates(dots, (0.0, None))
-    chart = _strip(dots, means, looks, subject.series, "seconds a run", _tips(keys), positive=True)
+    chart = _strip(dots, means, styles, subject.series, "seconds a run", _tips(keys), positive=True)
     columns = {"series": "optimizer", **keys, "value": "seconds", "examples_per_second": "examples/s"}
     return Figure("cost", "Cost of a run", text, chart, {"dots": dots, "means": means}, columns, zoomable=False)
 
 
-def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def trade_off(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns clean training loss against the headline metric, one dot per run."""
     headline = subject.headline
     if headline is None or headline.split == "train_clean":
@@ -96,11 +96,11 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         alt.Tooltip("value:Q", title=headline.title, format=".4~g"),
     ]
     dots = without_hidden(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.75)).encode(
-        x=x, y=y, color=colour(looks, "dot"), shape=shape(looks, "dot"), tooltip=tips
+        x=x, y=y, color=colour(styles, "dot"), shape=shape(styles, "dot"), tooltip=tips
     )
     crosses = without_hidden(
         alt.Chart(alt.NamedData("means")).mark_point(shape=PLUS, filled=False, size=120, strokeWidth=2)
-    ).encode(x=x, y=y, color=colour(looks))
+    ).encode(x=x, y=y, color=colour(styles))
     better, worse = ("Up", "lower") if headline.higher_is_better else ("Down", "higher")
     text = (
         f"The clean training loss (the fit to the training examples) and the {headline.words} at the end. Each dot is "
@@ -112,12 +112,12 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     return Figure("trade-off", "Fit and generalization", text, chart, {"dots": runs, "means": means}, columns)
 
 
-def over(subject: Subject) -> str:
+def over(subject: WorkloadData) -> str:
     """Returns the unit of the means: "over seeds" or "over searches"."""
     return "over searches" if subject.study is not None and subject.study.repetitions > 1 else "over seeds"
 
 
-def _means(subject: Subject, runs: pl.DataFrame, loss: Quantity, headline: Quantity) -> pl.DataFrame:
+def _means(subject: WorkloadData, runs: pl.DataFrame, loss: Quantity, headline: Quantity) -> pl.DataFrame:
     """Returns the mean of each optimizer's runs; for a study, the mean from its verdict."""
     if subject.ranking is None:
         return runs.group_by("series", maintain_order=True).agg(pl.col("loss").mean(), pl.col("value").mean())
@@ -137,7 +137,7 @@ def _tips(columns: Mapping[str, str]) -> list[alt.Tooltip]:
     return [alt.Tooltip(name, type="nominal", title=title) for name, title in columns.items()]
 
 
-def _diverged_note(subject: Subject) -> str:
+def _diverged_note(subject: WorkloadData) -> str:
     lost = int((subject.final_runs["status"] == "diverged").sum())
     return f" Runs that diverged count as the untrained model: {lost}." if lost else ""
 
@@ -145,7 +145,7 @@ def _diverged_note(subject: Subject) -> str:
 def _strip(
     dots: pl.DataFrame,
     means: pl.DataFrame,
-    looks: Mapping[str, Look],
+    styles: Mapping[str, SeriesStyle],
     order: tuple[str, ...],
     title: str,
     keys: Sequence[alt.Tooltip],
@@ -161,7 +161,7 @@ def _strip(
         alt.Tooltip("value:Q", title=title, format=".5~g"),
     ]
     marks = without_hidden(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.6, yOffset=-4)).encode(
-        x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips
+        x=x, y=y, color=colour(styles), shape=shape(styles), tooltip=tips
     )
     said = [
         alt.Tooltip("series:N", title="optimizer"),
@@ -172,10 +172,10 @@ def _strip(
     ]
     base = without_hidden(alt.Chart(alt.NamedData("means")))
     rules = base.mark_rule(strokeWidth=2, yOffset=6).encode(
-        x=alt.X("low:Q", **scale), x2="high:Q", y=y, color=colour(looks), tooltip=said
+        x=alt.X("low:Q", **scale), x2="high:Q", y=y, color=colour(styles), tooltip=said
     )
     ticks = base.mark_tick(thickness=2, height=10, yOffset=6).encode(
-        x=alt.X("mean:Q", **scale), y=y, color=colour(looks), tooltip=said
+        x=alt.X("mean:Q", **scale), y=y, color=colour(styles), tooltip=said
     )
     intervals = [rules] if means["low"].count() else []
     return alt.layer(marks, *intervals, ticks).add_params(hideable()).properties(height=ROW * len(there))

@@ -23,8 +23,8 @@ from jaxopt_bench.reports.figure import (
     without_hidden,
 )
 from jaxopt_bench.reports.quantity import as_curve, may_be_logarithmic
-from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import thin_out
+from jaxopt_bench.reports.style import SeriesStyle
+from jaxopt_bench.reports.workload_data import thin_out
 
 SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
 """The name in words of each `split` of a run's metrics."""
@@ -35,13 +35,13 @@ HOW = (
 )
 
 
-def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[str, Look]) -> list[Figure]:
+def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], styles: Mapping[str, SeriesStyle]) -> list[Figure]:
     """Returns the charts of a run: of its metrics, the learning rate, and norms.
 
     Args:
       curves: the lines of the run, see `Results.curves`.
       metrics: the metrics, in the order of the charts.
-      looks: the looks of the values of `SERIES`, and of "gradient" and "update".
+      styles: the styles of the values of `SERIES`, and of "gradient" and "update".
     """
     lines = _with_clock(curves)
     measured = lines.with_columns(pl.col("split").replace_strict(SERIES, default=None).alias("series"))
@@ -55,17 +55,17 @@ def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[s
     ).with_columns(pl.col("series").replace({"grad": "gradient"}))
     rates = training.with_columns(pl.lit(SERIES["train_steps"]).alias("series"), pl.col("learning_rate").alias("value"))
     found = [
-        *(_metric_chart(metric, measured, looks) for metric in metrics),
-        _lines("learning-rate", "Learning rate", "learning rate", "As the schedule sets it.", rates, looks),
+        *(_metric_chart(metric, measured, styles) for metric in metrics),
+        _lines("learning-rate", "Learning rate", "learning rate", "As the schedule sets it.", rates, styles),
         _lines(
             "norms", "Norms of gradient and update", "norm", "Over all parameters, of the steps between two lines of "
-            "metrics: of the gradient that the optimizer gets, and of the update that it returns.", norms, looks, True,
+            "metrics: of the gradient that the optimizer gets, and of the update that it returns.", norms, styles, True,
         ),
     ]  # fmt: skip
     return [figure for figure in found if figure is not None]
 
 
-def _metric_chart(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]) -> Figure | None:
+def _metric_chart(metric: Metric, lines: pl.DataFrame, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     if metric.name not in lines.columns:
         return None
     quantity = as_curve(Measure(metric.name, metric, metric.words))  # without a split: the chart shows all
@@ -76,7 +76,7 @@ def _metric_chart(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]
     log = may_be_logarithmic(metric) and bool(known.count()) and spans_orders(known)
     name = file_name(quantity.words if quantity.as_error else metric.name)
     text = f"{explained}{better} is better. {HOW}"
-    return _lines(name, capitalise(quantity.words), quantity.title, text, lines, looks, log)
+    return _lines(name, capitalise(quantity.words), quantity.title, text, lines, styles, log)
 
 
 def _with_clock(curves: pl.DataFrame) -> pl.DataFrame:
@@ -95,7 +95,7 @@ def _lines(
     y_title: str,
     text: str,
     lines: pl.DataFrame,
-    looks: Mapping[str, Look],
+    styles: Mapping[str, SeriesStyle],
     log: bool = False,
 ) -> Figure | None:
     known = lines.filter(pl.col("value").is_finite()).select("series", "epoch", "step", "seconds", "value")
@@ -113,10 +113,10 @@ def _lines(
         alt.Tooltip("value:Q", title=y_title, format=".4~g"),
     ]
     base = without_hidden(alt.Chart(alt.NamedData("lines")))
-    line = base.mark_line(clip=True).encode(x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"))
+    line = base.mark_line(clip=True).encode(x=x, y=y, color=colour(styles, "stroke"), strokeDash=dash(styles, "stroke"))
     near = alt.selection_point(name="near", nearest=True, on="pointerover", clear="pointerout", empty=False)
     dots = base.mark_point(clip=True).encode(
-        x=x, y=y, color=colour(looks), tooltip=tips,
+        x=x, y=y, color=colour(styles), tooltip=tips,
         opacity=alt.when(near).then(alt.value(1)).otherwise(alt.value(0)),
     ).add_params(near).properties(name=HOVER)  # fmt: skip
     columns = {"series": "of", "epoch": "epoch", "step": "step", "value": y_title}

@@ -12,15 +12,15 @@ from jaxopt_bench.formatting import format_value, short_names
 from jaxopt_bench.optimizers import Axis, Choice
 from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, shape, without_hidden
 from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
-from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.reports.style import SeriesStyle
+from jaxopt_bench.reports.workload_data import WorkloadData
 from jaxopt_bench.statistics import expected_best_is_exact
 from jaxopt_bench.study import STEPS
 
 ROW = 22  # pixels
 
 
-def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def sensitivity(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the results of runs against their learning rates: of a study's trials, or of all runs."""
     tried = subject.trials if subject.study else subject.ended
     stopped = int((tried["status"] == "stopped").sum())
@@ -50,7 +50,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     if stopped:
         said.append(f"The {stopped} trials that successive halving stopped before their last epoch are left out.")
     columns = {"series": "optimizer", "learning_rate": "learning rate", "value": quantity.title, **keys}
-    chart = _rates_chart(looks, quantity, tried, dots, lost, keys)
+    chart = _rates_chart(styles, quantity, tried, dots, lost, keys)
     return Figure(
         "learning-rate",
         "Sensitivity to the learning rate",
@@ -62,7 +62,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
 
 
 def _rates_chart(
-    looks: Mapping[str, Look],
+    styles: Mapping[str, SeriesStyle],
     quantity: Quantity,
     tried: pl.DataFrame,
     dots: pl.DataFrame,
@@ -72,7 +72,7 @@ def _rates_chart(
     """Returns a dot for each result, a ring around each winner, and a cross at the top for each run without a result.
 
     Args:
-      looks: the looks of the optimizers.
+      styles: the styles of the optimizers.
       quantity: the quantity of the results.
       tried: all runs, for the axis of learning rates.
       dots: the results.
@@ -90,23 +90,23 @@ def _rates_chart(
     ]
     base = without_hidden(alt.Chart(alt.NamedData("dots")))
     marks = base.mark_point(opacity=0.8).encode(
-        x=x, y=y, color=colour(looks, "dot"), shape=shape(looks, "dot"), tooltip=tips
+        x=x, y=y, color=colour(styles, "dot"), shape=shape(styles, "dot"), tooltip=tips
     )
     rings = base.transform_filter("datum.selected").mark_point(filled=False, shape="circle", size=150).encode(
-        x=x, y=y, color=colour(looks)
+        x=x, y=y, color=colour(styles)
     )  # fmt: skip
     layers = [marks, rings] if dots["selected"].any() else [marks]
     if len(lost):
         crosses = without_hidden(alt.Chart(alt.NamedData("lost")))
         layers.append(
             crosses.mark_text(text="×", fontSize=14, y=6).encode(
-                x=x, color=colour(looks), tooltip=[*tips[:2], *tips[3:]]
+                x=x, color=colour(styles), tooltip=[*tips[:2], *tips[3:]]
             )
         )
     return alt.layer(*layers).add_params(hideable())
 
 
-def settings_map(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def settings_map(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the results of a sweep over two numeric fields, as numbers in coloured cells."""
     if len(subject.varied) != 2:
         return None
@@ -166,7 +166,7 @@ def settings_map(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     return Figure("settings", "All settings", text, chart, {"cells": cells}, columns, zoomable=False)
 
 
-def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def budget(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the expected result of the best of fewer trials."""
     if subject.ranking is None or subject.study is None:
         return None
@@ -190,8 +190,8 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         alt.Tooltip("value:Q", title=title, format=".4~g"),
     ]
     base = without_hidden(alt.Chart(alt.NamedData("budgets")))
-    line = base.mark_line().encode(x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"))
-    dots = base.mark_point().encode(x=x, y=y, color=colour(looks), tooltip=tips)
+    line = base.mark_line().encode(x=x, y=y, color=colour(styles, "stroke"), strokeDash=dash(styles, "stroke"))
+    dots = base.mark_point().encode(x=x, y=y, color=colour(styles), tooltip=tips)
     assumed = (
         "The trials are independent draws, so any number of them is a search of its own." if exact else
         "This assumes that trials are independent draws. These are points of a Sobol sequence, and a search of its own "
@@ -207,7 +207,7 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     return Figure("budget", "Expected best against the budget", text, chart, {"budgets": table}, columns)
 
 
-def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def hyperparameters(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the values of the winners within their search spaces."""
     if subject.ranking is None or subject.study is None:
         return None
@@ -233,13 +233,13 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
     scale = alt.Scale(domain=[0, 1], nice=False, padding=47)
     rule = without_hidden(alt.Chart(alt.NamedData("spaces"))).transform_calculate(zero="0", one="1")
     x = alt.X("zero:Q", scale=scale, axis=None)
-    ranges = rule.mark_rule(strokeWidth=2, opacity=0.5).encode(x=x, x2="one:Q", y=y, color=colour(looks))
+    ranges = rule.mark_rule(strokeWidth=2, opacity=0.5).encode(x=x, x2="one:Q", y=y, color=colour(styles))
     lows = rule.mark_text(align="right", dx=-4).encode(x=x, y=y, text="low:N")
     highs = rule.mark_text(align="left", dx=4).encode(x=alt.X("one:Q", scale=scale, axis=None), y=y, text="high:N")
     base = without_hidden(alt.Chart(alt.NamedData("winners")))
     at_share = alt.X("share:Q", scale=scale, axis=None)
     dots = base.mark_point(size=60, opacity=1).encode(
-        x=at_share, y=y, color=colour(looks), shape=shape(looks),
+        x=at_share, y=y, color=colour(styles), shape=shape(styles),
         tooltip=[alt.Tooltip("row:N", title="hyperparameter"), alt.Tooltip("value:N")],
     )  # fmt: skip
     labels = base.mark_text(dy=-7).encode(x=at_share, y=y, text="value:N")
@@ -258,7 +258,7 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
     )  # fmt: skip
 
 
-def _judged_by(subject: Subject) -> Quantity:
+def _judged_by(subject: WorkloadData) -> Quantity:
     """Returns the quantity that selects trials; for runs of no study, the first measured loss of some splits."""
     if subject.study is not None and subject.ranking is not None:
         steps = subject.study.select == STEPS  # which are not a value at the end of a run

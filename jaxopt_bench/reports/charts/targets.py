@@ -9,13 +9,13 @@ import polars as pl
 
 from jaxopt_bench.formatting import capitalise
 from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, without_hidden
-from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.reports.style import SeriesStyle
+from jaxopt_bench.reports.workload_data import WorkloadData
 from jaxopt_bench.statistics.profiles import CREDITED
 from jaxopt_bench.verdict import Verdict
 
 
-def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+def time_to_target(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the median time at which each optimizer reached the workload's target."""
     target = subject.study.target(subject.workload) if subject.study else None
     if target is None or subject.ranking is None or not subject.ranking.standings:
@@ -36,9 +36,9 @@ def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None
     x = alt.X("value:Q", title=unit, scale=alt.Scale(zero=True))
     tips = [alt.Tooltip("series:N", title="optimizer"), alt.Tooltip("steps:Q"), alt.Tooltip("seconds:Q", format=".4~g")]
     base = without_hidden(alt.Chart(alt.NamedData("times")))
-    stems = base.mark_rule(strokeWidth=2).encode(x=alt.X("zero:Q"), x2="value:Q", y=y, color=colour(looks))
+    stems = base.mark_rule(strokeWidth=2).encode(x=alt.X("zero:Q"), x2="value:Q", y=y, color=colour(styles))
     stems = stems.transform_calculate(zero="0")
-    dots = base.mark_point(size=70, opacity=1).encode(x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips)
+    dots = base.mark_point(size=70, opacity=1).encode(x=x, y=y, color=colour(styles), shape=shape(styles), tooltip=tips)
     measure = subject.measures[target.measure]
     sign = "at least" if measure.higher_is_better else "at most"
     text = (
@@ -54,7 +54,7 @@ def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None
     return Figure("time-to-target", "Time to the target", text, chart, {"times": reached}, columns, zoomable=False)
 
 
-def profiles(verdict: Verdict, looks: Mapping[str, Look]) -> Figure | None:
+def profiles(verdict: Verdict, styles: Mapping[str, SeriesStyle]) -> Figure | None:
     """Returns the performance profiles over a study's workloads."""
     rows = [
         {"series": name, "tau": tau, "share": profile.at(tau)}
@@ -72,9 +72,9 @@ def profiles(verdict: Verdict, looks: Mapping[str, Look]) -> Figure | None:
     ]
     base = without_hidden(alt.Chart(alt.NamedData("profiles")))
     line = base.mark_line(interpolate="step-after").encode(
-        x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke")
+        x=x, y=y, color=colour(styles, "stroke"), strokeDash=dash(styles, "stroke")
     )
-    dots = base.mark_point(opacity=0.7).encode(x=x, y=y, color=colour(looks), tooltip=tips)
+    dots = base.mark_point(opacity=0.7).encode(x=x, y=y, color=colour(styles), tooltip=tips)
     text = (
         "The share of workloads whose target an optimizer reached within τ times the time of the fastest (Dolan and "
         "Moré, 2002). Higher is better; at τ = 1 it is the share on which it was the fastest."

@@ -11,8 +11,8 @@ import polars as pl
 from jaxopt_bench.problems.views import Lines, Matrix, Points
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
 from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, hideable, unused_name, without_hidden
-from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import thin_out
+from jaxopt_bench.reports.style import SeriesStyle
+from jaxopt_bench.reports.workload_data import thin_out
 
 MOST_DOTS = 2000
 """The maximum number of dots of a scatter plot. If there are more, evenly spaced ones are selected, in their order."""
@@ -100,13 +100,13 @@ def points_figure(name: str, view: Points) -> Figure:
     return Figure(name, view.title, " ".join(filter(None, said)), chart, data, columns, square=view.diagonal)
 
 
-def lines_figure(name: str, view: Lines, looks: Mapping[str, Look]) -> Figure:
+def lines_figure(name: str, view: Lines, styles: Mapping[str, SeriesStyle]) -> Figure:
     """Returns curves over a common axis.
 
     Args:
       name: the name of the figure's files.
       view: the view to draw.
-      looks: the looks of the curves, by their names.
+      styles: the styles of the curves, by their names.
     """
     table = pl.DataFrame(
         {
@@ -133,7 +133,7 @@ def lines_figure(name: str, view: Lines, looks: Mapping[str, Look]) -> Figure:
     chart = without_hidden(alt.Chart(alt.NamedData("lines")).mark_line(clip=True, tooltip=True)).encode(
         x=alt.X("x:Q", title=view.x_title, **LINEAR),
         y=alt.Y("value:Q", title=view.y_title, **(LOG if view.logarithmic else LINEAR)),
-        color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"), tooltip=tips,
+        color=colour(styles, "stroke"), strokeDash=dash(styles, "stroke"), tooltip=tips,
     )  # fmt: skip
     columns = {"series": "curve", "x": view.x_title, "value": view.y_title}
     chart = chart.add_params(hideable())

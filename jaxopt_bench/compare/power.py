@@ -19,7 +19,7 @@ MOST_ADVISED = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Outlook:
+class StudyPower:
     """The differences that a study can show.
 
     Attributes:
@@ -60,7 +60,7 @@ class Outlook:
         return self.optimizers > 1 and (self.least is None or self.least > ABSURD)
 
     @property
-    def in_words(self) -> str:
+    def description(self) -> str:
         """The smallest difference in one sentence, with advice if the study cannot show any useful difference."""
         one, many = ("search", "searches") if self.of_searches else ("seed", "seeds")
         if self.optimizers < 2:
@@ -85,8 +85,8 @@ class Outlook:
         return f"; with {flag} {enough}, a difference of {_times(least)} the deviation between {many} would be enough"
 
 
-def outlook_of(study: Study, others: int = 0) -> Outlook:
-    """Returns the outlook of a study.
+def compute_study_power(study: Study, others: int = 0) -> StudyPower:
+    """Returns the power of a study: the differences that it can show.
 
     Args:
       study: the study.
@@ -94,7 +94,7 @@ def outlook_of(study: Study, others: int = 0) -> Outlook:
     """
     of_searches = study.repetitions > 1
     results = study.repetitions if of_searches else study.seeds
-    return Outlook(len(study.contenders) + others, results, of_searches)
+    return StudyPower(len(study.contenders) + others, results, of_searches)
 
 
 def recorded_noise(study: Study, folders: Sequence[pathlib.Path]) -> dict[str, tuple[Noise, pathlib.Path]]:

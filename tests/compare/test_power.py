@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from jaxopt_bench.compare import Outlook, outlook_of, recorded_noise
+from jaxopt_bench.compare import StudyPower, compute_study_power, recorded_noise
 from jaxopt_bench.statistics import least_difference
 from jaxopt_bench.study import find_study
 
@@ -18,16 +18,16 @@ RESULTS = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 
 
 def test_the_outlook_of_a_study_with_enough_seeds_states_its_least_difference():
-    assert Outlook(6, 8, of_searches=False).in_words == (
+    assert StudyPower(6, 8, of_searches=False).description == (
         "With 8 seeds for each of 6 optimizers, a difference must be 2.3 times the deviation between seeds to be seen "
         "with a probability of 80%."
     )
 
 
 def test_three_seeds_of_49_optimizers_show_no_useful_difference():
-    outlook = Outlook(49, 3, of_searches=False)
-    assert outlook.is_absurd
-    assert outlook.in_words == (
+    power = StudyPower(49, 3, of_searches=False)
+    assert power.is_absurd
+    assert power.description == (
         "This study can hardly show which optimizer is better: with 3 seeds for each of 49 optimizers, a difference "
         "must be 52 times the deviation between seeds to be seen with a probability of 80%; with --seeds 7, a "
         "difference of 4.3 times the deviation between seeds would be enough."
@@ -36,11 +36,11 @@ def test_three_seeds_of_49_optimizers_show_no_useful_difference():
 
 def test_with_several_searches_the_searches_are_compared():
     study = dataclasses.replace(find_study("digits"), repetitions=3, seeds=8)
-    outlook = outlook_of(study, others=2)
-    assert (outlook.optimizers, outlook.results) == (8, 3)
-    assert "with 3 searches for each of 8 optimizers" in outlook.in_words
-    assert "times the deviation between searches" in outlook.in_words
-    assert "with --repetitions 5, " in outlook.in_words
+    power = compute_study_power(study, others=2)
+    assert (power.optimizers, power.results) == (8, 3)
+    assert "with 3 searches for each of 8 optimizers" in power.description
+    assert "times the deviation between searches" in power.description
+    assert "with --repetitions 5, " in power.description
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_with_several_searches_the_searches_are_compared():
     ],
 )
 def test_outlooks_of_studies_that_can_show_no_difference(optimizers, results, absurd, sentence):
-    outlook = Outlook(optimizers, results, of_searches=False)
-    assert outlook.is_absurd is absurd
-    assert outlook.in_words.startswith(sentence)
+    power = StudyPower(optimizers, results, of_searches=False)
+    assert power.is_absurd is absurd
+    assert power.description.startswith(sentence)
 
 
 def test_the_noise_is_the_deviation_of_recorded_seeds_within_optimizers():
@@ -84,10 +84,10 @@ def test_on_new_data_a_difference_must_be_larger():
         recorded_noise(find_study("digits"), [RESULTS / "digits"])["digits_cnn"],
         np.random.default_rng(0),
     )
-    outlook = Outlook(6, 8, of_searches=False)
-    difference = outlook.least_on_new_data(noise)
+    power = StudyPower(6, 8, of_searches=False)
+    difference = power.least_on_new_data(noise)
     assert noise.examples == 360
-    assert difference > outlook.least * noise.deviation
+    assert difference > power.least * noise.deviation
     means = random.normal([[difference], [0]], noise.deviation / np.sqrt(8), size=(2, 20_000))
     shift = random.normal(0, np.sqrt(noise.sampling), 20_000)
     variances = noise.deviation**2 * random.chisquare(7, size=(2, 20_000)) / 7 / 8
@@ -95,7 +95,7 @@ def test_on_new_data_a_difference_must_be_larger():
     freedom = total**2 / (variances**2 / 7).sum(0)
     seen = np.abs(means[0] - means[1] + shift) > stats.t(freedom).ppf(1 - 0.05 / 30) * np.sqrt(total)
     assert np.mean(seen) == pytest.approx(0.8, abs=0.02)
-    assert outlook.least_on_new_data(dataclasses.replace(noise, sampling=None)) is None
+    assert power.least_on_new_data(dataclasses.replace(noise, sampling=None)) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from jaxopt_bench import UserError
-from jaxopt_bench.compare import compare, plan, plan_of
+from jaxopt_bench.compare import compare, cost_estimate, estimate_study_cost
 from jaxopt_bench.compare.costs import AGAIN, MARGIN, Costs
 from jaxopt_bench.optimizers import SGD, Axis, Choice, Space
 from jaxopt_bench.runs.progress import Reporter
@@ -21,15 +21,15 @@ EPOCH = 20 * 0.01 + 0.1
 @pytest.fixture
 def planned(digits_dir, monkeypatch):
     """Returns a function that plans a study on a machine with known speeds."""
-    monkeypatch.setattr(plan, "measure_costs", lambda *_: COSTS)
+    monkeypatch.setattr(cost_estimate, "measure_costs", lambda *_: COSTS)
 
-    def of(study: Study, folder: pathlib.Path, largest: int | None = None) -> plan.Plan:
-        return plan_of(study, folder, digits_dir, largest, Reporter())
+    def of(study: Study, folder: pathlib.Path, largest: int | None = None) -> cost_estimate.StudyCost:
+        return estimate_study_cost(study, folder, digits_dir, largest, Reporter())
 
     return of
 
 
-def counts(found: plan.Plan) -> list[tuple[str, int, int, int]]:
+def counts(found: cost_estimate.StudyCost) -> list[tuple[str, int, int, int]]:
     return [(each.phase, each.runs, each.finished, each.programs) for each in found.phases]
 
 
@@ -94,7 +94,7 @@ def test_a_study_that_cannot_grow_is_refused(small, planned, tmp_path, digits_di
 
 
 def test_the_command_prints_a_table_and_the_least_difference(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "measure_costs", lambda *_: COSTS)
+    monkeypatch.setattr(cost_estimate, "measure_costs", lambda *_: COSTS)
     code, out, _ = call("compare", "digits", "--plan")
     assert code == 0
     said = " ".join(out.split())
@@ -125,7 +125,7 @@ def test_the_command_prints_a_table_and_the_least_difference(call, tmp_path, mon
 
 
 def test_for_a_folder_with_a_larger_study_the_plan_covers_both_studies(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "measure_costs", lambda *_: COSTS)
+    monkeypatch.setattr(cost_estimate, "measure_costs", lambda *_: COSTS)
     recorded = pathlib.Path(__file__).parents[2] / "experiments" / "results" / "digits" / "study.json"
     (tmp_path / "study.json").write_bytes(recorded.read_bytes())
     code, out, _ = call(

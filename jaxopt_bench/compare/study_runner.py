@@ -7,9 +7,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from jaxopt_bench.compare.folder import StudyFolder
-from jaxopt_bench.compare.jobs import RECORDING, Executor, Job, JobOptions, Local, StepTime
+from jaxopt_bench.compare.jobs import RECORDING, Executor, Job, JobOptions, LocalExecutor, StepTime
 from jaxopt_bench.compare.progress import Progress
-from jaxopt_bench.compare.record import Record
+from jaxopt_bench.compare.record import StudyRecord
 from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
@@ -94,15 +94,15 @@ def compare(
         if record is not None:
             pathlib.Path(record).mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(pathlib.Path(record), wait=False))
-            recorded = Record(pathlib.Path(record), compact=compact)
+            recorded = StudyRecord(pathlib.Path(record), compact=compact)
             recorded.check_unchanged()
         study_folder = StudyFolder(options.folder, recorded)
         whole = study_folder.begin(study)
         judged = judged if whole.workloads == study.workloads else _measures(whole, options.data_dir)
         mine = whole.only(contenders=only)
         study_folder.add_to_record(units(mine))
-        work = stack.enter_context(_Work(mine, study_folder, progress, shard, judged))
-        (executor or Local(in_turn=record is not None)).run(work.jobs(), options, work.progress, work.next_jobs)
+        work = stack.enter_context(_StudyRunner(mine, study_folder, progress, shard, judged))
+        (executor or LocalExecutor(in_turn=record is not None)).run(work.jobs(), options, work.progress, work.next_jobs)
         if recorded is not None:
             recorded.compress()
     return study_folder.document
@@ -134,7 +134,7 @@ def _measures(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]
     return {name: judging_measure(study, name, own) for name, own in metrics.items()}
 
 
-class _Work:
+class _StudyRunner:
     """The part of a study that this process runs."""
 
     def __init__(
@@ -148,7 +148,7 @@ class _Work:
         self.study, self.folder, self.progress, self.shard, self.judged = study, folder, progress, shard, judged
         self.claims = contextlib.ExitStack()
 
-    def __enter__(self) -> _Work:
+    def __enter__(self) -> _StudyRunner:
         self.progress.start(self.study, self.folder, self._own_trials(), self.judged)
         return self
 

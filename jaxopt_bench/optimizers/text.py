@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jaxopt_bench.formatting import format_percent, format_value, join_words
-from jaxopt_bench.optimizers.partitions import Share
+from jaxopt_bench.optimizers.partitions import ParameterGroup
 from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
 
 
@@ -17,12 +17,12 @@ def schedule_in_words(schedule: Schedule) -> str:
     return f"{name} ({', '.join(changed)})" if changed else name
 
 
-def rules_in_words(rules: Sequence[Share]) -> str:
+def rules_in_words(rules: Sequence[ParameterGroup]) -> str:
     """Returns which inner rules of an optimizer update which parts of a network, the largest part first."""
     ordered = sorted(rules, key=lambda rule: -rule.share)
-    return join_words([f"{rule.name} on {share_in_words(rule)}" for rule in ordered]) if ordered else ""
+    return join_words([f"{rule.name} on {describe_parameter_group(rule)}" for rule in ordered]) if ordered else ""
 
 
-def share_in_words(share: Share) -> str:
+def describe_parameter_group(group: ParameterGroup) -> str:
     """Returns the size of a part of a network: the number of its arrays, and its share of all numbers."""
-    return f"{share.arrays} of {share.of_arrays} parameter arrays ({format_percent(share.share)} of the numbers)"
+    return f"{group.arrays} of {group.of_arrays} parameter arrays ({format_percent(group.share)} of the numbers)"

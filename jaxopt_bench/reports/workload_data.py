@@ -41,7 +41,7 @@ _JUDGED = ("final.validation_loss", "final.train_clean_loss", "final.train_loss"
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class WorkloadData:
     """The runs of one workload.
 
     Attributes:
@@ -123,12 +123,12 @@ class Subject:
         return None
 
 
-def of_study(results: Results, document: Document, verdict: Verdict) -> list[Subject]:
+def split_study(results: Results, document: Document, verdict: Verdict) -> list[WorkloadData]:
     """Returns a subject for each workload of a study."""
     return [_of_workload(results, document, ranking) for ranking in verdict.rankings]
 
 
-def of_runs(results: Results) -> list[Subject]:
+def split_runs(results: Results) -> list[WorkloadData]:
     """Returns a subject for each problem among runs of no study.
 
     The series are named after their differences: optimizers by their names, settings of one optimizer by their values.
@@ -140,7 +140,7 @@ def of_runs(results: Results) -> list[Subject]:
         varied = _varied(named_rows)
         runs = _runs(named_rows, metrics, "final", varied)
         curves = _curves(runs, results.curves, metrics)
-        subject = Subject(workload, metrics, (), runs, curves, note=note.strip(), varied=varied)
+        subject = WorkloadData(workload, metrics, (), runs, curves, note=note.strip(), varied=varied)
         found.append(dataclasses.replace(subject, series=_by_headline(subject)))
     return found
 
@@ -219,7 +219,7 @@ def _label(row: Mapping[str, object], fields: Sequence[str]) -> str:
     return ", ".join([str(row[_NAME]), *said])
 
 
-def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subject:
+def _of_workload(results: Results, document: Document, ranking: Ranking) -> WorkloadData:
     study = document.study
     first = [s.contender for s in ranking.standings]
     order = (*first, *ranking.missing)
@@ -236,7 +236,7 @@ def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subj
     runs = runs.with_columns(
         pl.when(lost).then(value).otherwise(pl.col(name)).alias(name) for name, value in untrained.items()
     )
-    return Subject(ranking.workload, metrics, order, runs, _curves(runs, results.curves, metrics), study, ranking)
+    return WorkloadData(ranking.workload, metrics, order, runs, _curves(runs, results.curves, metrics), study, ranking)
 
 
 def _runs(rows: pl.DataFrame, metrics: Sequence[Metric], at: str, varied: Sequence[str] = ()) -> pl.DataFrame:
@@ -255,7 +255,7 @@ def _runs(rows: pl.DataFrame, metrics: Sequence[Metric], at: str, varied: Sequen
     )
 
 
-def _by_headline(subject: Subject) -> tuple[str, ...]:
+def _by_headline(subject: WorkloadData) -> tuple[str, ...]:
     """Returns the series of runs of no study, sorted by the mean of their headline metric, the best first."""
     order = subject.runs.select("series").unique(maintain_order=True)
     headline = subject.headline

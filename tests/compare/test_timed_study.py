@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 
 import pytest
 
 from jaxopt_bench import UserError
 from jaxopt_bench.cli import main
-from jaxopt_bench.compare import question, timed_study
+from jaxopt_bench.compare import timed_study
 from jaxopt_bench.compare.costs import Costs
-from jaxopt_bench.compare.question import BUDGETS, batch_size, budget
+from jaxopt_bench.compare.timed_study import BUDGETS, batch_size, budget
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Constant
 from jaxopt_bench.optimizers.schedules import warmup_of
 from jaxopt_bench.problems import load
 from jaxopt_bench.runs.progress import Reporter
 from jaxopt_bench.study import plan_all_runs, protocol, read_document, units
+
+MODULE = importlib.import_module("jaxopt_bench.compare.timed_study")  # not the function of this name
 
 SOURCE = """
 import jax.numpy as jnp
@@ -75,7 +78,7 @@ def test_a_budget_fits_the_time_and_uses_it(program, step, steps_per_epoch):
 @pytest.mark.parametrize("runs", BUDGETS)
 def test_the_budget_counts_all_runs_of_the_study(file, runs):
     problem = load(f"{file}:line")()
-    made = question.study_of(Workload(name="line", problem=problem, epochs=7, batch_size=8), problem.load(), runs, 20)
+    made = MODULE.study_of(Workload(name="line", problem=problem, epochs=7, batch_size=8), problem.load(), runs, 20)
     assert (made.trials, made.seeds) == (runs, runs)
     finalists, seeds = BUDGETS[runs]
     assert finalists * seeds in (0, runs)  # so that one program trains all runs
@@ -90,12 +93,12 @@ def test_an_epoch_has_at_least_twenty_steps_if_possible(examples, size):
 
 def test_the_study_of_a_problem_is_fixed_when_it_begins(file, tmp_path, monkeypatch):
     problem = load(f"{file}:line")(slope=2.0)
-    monkeypatch.setattr(question, "measure_costs", lambda *_: Costs(1.0, 1e-4, 0.01, 20))
+    monkeypatch.setattr(MODULE, "measure_costs", lambda *_: Costs(1.0, 1e-4, 0.01, 20))
     said = Said()
     study = timed_study(problem, tmp_path / "study", 2.0, None, said)
     (workload,) = study.workloads
     assert (study.name, workload.batch_size, study.trials, study.select) == ("line", 8, study.seeds, "validation_loss")
-    assert [c.name for c in study.contenders] == list(question.OPTIMIZERS_COMPARED)
+    assert [c.name for c in study.contenders] == list(MODULE.OPTIMIZERS_COMPARED)
     assert all(c.searched for c in study.contenders)
     warmups = {warmup_of(c.schedule)[0] for c in study.contenders}
     assert len(warmups) == 1
@@ -112,8 +115,8 @@ def test_the_study_of_a_problem_is_fixed_when_it_begins(file, tmp_path, monkeypa
 
 def test_the_command_prints_code_and_can_be_repeated(file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(question, "OPTIMIZERS_COMPARED", ("momentum",))
-    monkeypatch.setattr(question, "MOST_EPOCHS", 2)
+    monkeypatch.setattr(MODULE, "OPTIMIZERS_COMPARED", ("momentum",))
+    monkeypatch.setattr(MODULE, "MOST_EPOCHS", 2)
     words = ["compare", "--problem", "mine.py:line", "--problem.slope", "2", "--minutes", "0.5", "--seeds", "3"]
     for _ in range(2):
         with pytest.raises(SystemExit) as end:

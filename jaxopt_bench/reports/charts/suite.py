@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, without_hidden
-from jaxopt_bench.reports.style import Look
+from jaxopt_bench.reports.style import SeriesStyle
 from jaxopt_bench.statistics import Aggregate
 from jaxopt_bench.verdict import SuiteVerdict
 
@@ -23,14 +23,14 @@ PALEST_AT_MOST = 0.95
 """The upper limit for the score with the palest colour, so that colours do not exaggerate tiny differences."""
 
 
-def across_figures(found: SuiteVerdict, looks: Mapping[str, Look]) -> tuple[Figure, ...]:
+def suite_figures(found: SuiteVerdict, styles: Mapping[str, SeriesStyle]) -> tuple[Figure, ...]:
     """Returns the charts of all workloads together, in the order of a page.
 
     Args:
       found: the verdict over all workloads.
-      looks: the looks of the optimizers, in the order of the report.
+      styles: the styles of the optimizers, in the order of the report.
     """
-    return (score_map(found), scores(found, looks), ranks(found, looks), score_profiles(found, looks))
+    return (score_map(found), scores(found, styles), ranks(found, styles), score_profiles(found, styles))
 
 
 def score_map(found: SuiteVerdict) -> Figure:
@@ -68,7 +68,7 @@ def score_map(found: SuiteVerdict) -> Figure:
     return Figure("scores-by-workload", title, text, chart, data, columns, wide=True, both_columns=True, zoomable=False)
 
 
-def scores(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
+def scores(found: SuiteVerdict, styles: Mapping[str, SeriesStyle]) -> Figure:
     """Returns the score of each optimizer over all workloads, with both intervals."""
     table = _aggregates(found.scores, "score")
     x = alt.X("score:Q", title="score (interquartile mean)", scale=alt.Scale(zero=False, nice=True))
@@ -77,12 +77,12 @@ def scores(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
         "better. The thick line is the 95% interval for other seeds on these workloads, the thin line that for other "
         "workloads of this kind (stratified bootstrap)."
     )
-    chart = _dots(table, x, "score", looks, [*found.scores])
+    chart = _dots(table, x, "score", styles, [*found.scores])
     columns = {"series": "optimizer", "score": "score", **_ENDS}
     return Figure("scores", "Score over all workloads", text, chart, {"scores": table}, columns, zoomable=False)
 
 
-def ranks(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
+def ranks(found: SuiteVerdict, styles: Mapping[str, SeriesStyle]) -> Figure:
     """Returns the mean rank of each optimizer, with bars of half a critical difference on each side."""
     names = sorted(found.ranks, key=lambda name: found.ranks[name].value)
     half = found.friedman.critical_difference / 2
@@ -97,9 +97,9 @@ def ranks(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
     tips = [alt.Tooltip("series:N", title="optimizer"), alt.Tooltip("rank:Q", title="mean rank", format=".2f")]
     base = without_hidden(alt.Chart(alt.NamedData("ranks")))
     bars = base.mark_rule(strokeWidth=5, opacity=0.35).encode(
-        x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=colour(looks)
+        x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=colour(styles)
     )
-    dots = base.mark_point(opacity=1).encode(x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips)
+    dots = base.mark_point(opacity=1).encode(x=x, y=y, color=colour(styles), shape=shape(styles), tooltip=tips)
     text = (
         "The mean over workloads of each optimizer's rank. If the bars of two optimizers overlap, their ranks do not "
         f"differ significantly: each bar is as long as the critical difference, {2 * half:.2f} (Nemenyi's test at 5%, "
@@ -110,7 +110,7 @@ def ranks(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
     return Figure("ranks", "Mean rank", text, chart, {"ranks": table}, columns, zoomable=False)
 
 
-def score_profiles(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
+def score_profiles(found: SuiteVerdict, styles: Mapping[str, SeriesStyle]) -> Figure:
     """Returns the share of runs above each score."""
     rows = [
         {"series": name, "tau": tau, "share": share}
@@ -126,7 +126,7 @@ def score_profiles(found: SuiteVerdict, looks: Mapping[str, Look]) -> Figure:
     ]
     base = without_hidden(alt.Chart(alt.NamedData("profiles")))
     lines = base.mark_line().encode(
-        x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"), tooltip=tips
+        x=x, y=y, color=colour(styles, "stroke"), strokeDash=dash(styles, "stroke"), tooltip=tips
     )
     text = (
         "The share of runs whose score is above τ, the mean over workloads (performance profile of Agarwal et al., "
@@ -163,15 +163,17 @@ def _aggregates(found: Mapping[str, Aggregate], value: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(_ENDS, pl.Float64))
 
 
-def _dots(table: pl.DataFrame, x: alt.X, value: str, looks: Mapping[str, Look], order: list[str]) -> alt.TopLevelMixin:
+def _dots(
+    table: pl.DataFrame, x: alt.X, value: str, styles: Mapping[str, SeriesStyle], order: list[str]
+) -> alt.TopLevelMixin:
     """Returns a dot for each optimizer, in rows, with a thick and a thin interval."""
     y = alt.Y("series:N", sort=order, title=None)
     base = without_hidden(alt.Chart(alt.NamedData("scores")))
     lines = [
-        base.mark_rule(**look).encode(x=alt.X(f"{kind}_low:Q"), x2=f"{kind}_high:Q", y=y, color=colour(looks))
+        base.mark_rule(**look).encode(x=alt.X(f"{kind}_low:Q"), x2=f"{kind}_high:Q", y=y, color=colour(styles))
         for kind, look in _LINES.items()
         if table[f"{kind}_low"].count()
     ]
     tips = [alt.Tooltip("series:N", title="optimizer"), alt.Tooltip(f"{value}:Q", format=".3f")]
-    dots = base.mark_point(opacity=1).encode(x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips)
+    dots = base.mark_point(opacity=1).encode(x=x, y=y, color=colour(styles), shape=shape(styles), tooltip=tips)
     return alt.layer(*lines, dots).add_params(hideable()).properties(height=ROW * len(table))

@@ -9,7 +9,7 @@ import pathlib
 from rich.console import Console
 
 from jaxopt_bench.compare.costs import Costs, measure_costs
-from jaxopt_bench.compare.outlook import outlook_of
+from jaxopt_bench.compare.power import compute_study_power
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import OPTIMIZERS, Constant, Cosine, Schedule
@@ -82,7 +82,7 @@ def timed_study(
     time = max(round(expected), 1)
     reporter.say(f"{planned} of {length} each: about {time} minute{'s' * (time != 1)}{late}")
     study = study_of(dataclasses.replace(workload, epochs=epochs), loaded, runs, costs.steps_per_epoch)
-    reporter.say(outlook_of(study).in_words)
+    reporter.say(compute_study_power(study).description)
     return study
 
 

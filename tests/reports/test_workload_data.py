@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.html import Items
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.reports.subject import bands, of_runs, of_study, thin_out, with_series
+from jaxopt_bench.reports.workload_data import bands, split_runs, split_study, thin_out, with_series
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import estimate
@@ -88,7 +88,7 @@ def test_thinning_keeps_ends_and_extremes_and_limits_the_number_of_points(series
 def test_subjects_of_a_study_are_its_workloads_with_the_best_contender_first():
     study = made_study(["adam", "sgd", "nadam"])
     results, document = made_results(study)
-    (subject,) = of_study(results, document, verdict(results, document))
+    (subject,) = split_study(results, document, verdict(results, document))
     assert subject.series == ("nadam", "sgd", "adam")  # the losses of later contenders fall faster
     assert set(subject.curves["phase"]) == {"confirmation"}
     assert len(subject.trials) == 3 * 4
@@ -105,7 +105,7 @@ def test_a_diverged_classifier_has_the_accuracy_of_chance_as_in_the_verdict():
     )
     results = dataclasses.replace(results, runs=runs)
     found = verdict(results, document)
-    (subject,) = of_study(results, document, found)
+    (subject,) = split_study(results, document, found)
     standing = found.rankings[0].standing("sgd")
     assert standing is not None
     own = subject.final_runs.filter(pl.col("series") == "sgd")["test_accuracy"]
@@ -192,10 +192,10 @@ def loose(*changes: dict[str, object], metrics: Sequence[Metric] = ACCURACY) -> 
 
 
 def test_runs_outside_studies_are_grouped_by_their_problem():
-    (subject,) = of_runs(loose({"dataset": "digits"}))
+    (subject,) = split_runs(loose({"dataset": "digits"}))
     assert subject.workload == "digits_cnn"
     assert set(subject.runs["phase"]) == {"run"}
-    several = of_runs(
+    several = split_runs(
         loose(
             {"dataset": "digits", "label_smoothing": 0.0},
             {"dataset": "digits", "label_smoothing": 0.1},
@@ -214,13 +214,13 @@ def test_runs_outside_studies_are_grouped_by_their_problem():
 
 
 def test_runs_with_different_epochs_are_settings_of_one_problem():
-    (subject,) = of_runs(loose({"dataset": "digits", "epochs": 3}, {"dataset": "digits", "epochs": 4}))
+    (subject,) = split_runs(loose({"dataset": "digits", "epochs": 3}, {"dataset": "digits", "epochs": 4}))
     assert {series.rpartition(", ")[2] for series in subject.series} == {"epochs 3", "epochs 4"}
 
 
 @pytest.mark.parametrize("metrics", [ACCURACY, ENERGY, R2])
 def test_the_best_series_comes_first_in_the_direction_of_the_metric(metrics: Sequence[Metric]):
-    (subject,) = of_runs(loose({"optimizer.learning_rate": 0.1}, metrics=metrics))
+    (subject,) = split_runs(loose({"optimizer.learning_rate": 0.1}, metrics=metrics))
     assert subject.series == ("sgd", "adam")  # the loss of sgd falls faster
     assert subject.headline is not None
     assert subject.headline.name == f"test_{metrics[0].name}"
@@ -230,11 +230,11 @@ def test_the_best_series_comes_first_in_the_direction_of_the_metric(metrics: Seq
 def test_without_test_results_validation_or_clean_training_results_are_used(splits: Sequence[str]):
     study = made_study(["adam", "sgd"])
     results, document = made_results(study, metrics=ENERGY, splits=splits)
-    (subject,) = of_study(results, document, verdict(results, document))
+    (subject,) = split_study(results, document, verdict(results, document))
     expected = {4: "test", 3: "validation", 2: "train_clean"}[len(splits)]
     names = ("study", "phase", "workload", "contender")
     none = results.runs.with_columns(pl.lit(None, pl.String).alias(name) for name in names)
-    (alone,) = of_runs(Results(none, results.curves))
+    (alone,) = split_runs(Results(none, results.curves))
     for each in (subject, alone):
         assert each.headline is not None
         assert each.headline.name == f"{expected}_energy_error"
@@ -247,7 +247,7 @@ def test_a_confirmation_that_diverged_counts_as_an_untrained_model(metrics: Sequ
     measures = [pl.when(~lost).then(pl.col(n)).alias(n) for n in results.runs.columns if n.startswith("final.test_")]
     status = pl.when(lost).then(pl.lit("diverged")).otherwise("status").alias("status")
     results = dataclasses.replace(results, runs=results.runs.with_columns(status, *measures))
-    (subject,) = of_study(results, document, found := verdict(results, document))
+    (subject,) = split_study(results, document, found := verdict(results, document))
     (reached,) = subject.final_runs.filter(pl.col("status") == "diverged").to_dicts()
     for metric in metrics:
         assert reached[f"test_{metric.name}"] == metric.untrained
@@ -259,7 +259,7 @@ def test_a_confirmation_that_diverged_counts_as_an_untrained_model(metrics: Sequ
 
 def test_runs_of_finalists_are_neither_trials_nor_results_and_have_no_curves():
     results, document = made_results(made_study(["adam", "sgd"]))
-    (subject,) = of_study(results, document, verdict(results, document))
+    (subject,) = split_study(results, document, verdict(results, document))
     phases = dict(subject.runs.group_by("phase").len().rows())
     assert phases == {"trial": 2 * 4, "finalist": 2 * 3 * 2, "confirmation": 2 * 5}
     assert set(subject.trials["phase"]) == {"trial"}

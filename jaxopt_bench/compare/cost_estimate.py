@@ -41,7 +41,7 @@ CHECKPOINTS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class PhasePlan:
+class PhaseCost:
     """The cost of a phase of a study.
 
     Attributes:
@@ -67,7 +67,7 @@ class PhasePlan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class StudyCost:
     """The cost of a study on this machine.
 
     Attributes:
@@ -78,7 +78,7 @@ class Plan:
     """
 
     study: Study
-    phases: tuple[PhasePlan, ...]
+    phases: tuple[PhaseCost, ...]
     disk: int
     measured: Mapping[str, str]
 
@@ -100,9 +100,9 @@ class _Part:
     epochs: int
 
 
-def plan_of(
+def estimate_study_cost(
     study: Study, folder: pathlib.Path, data_dir: pathlib.Path | None, largest: int | None, reporter: Reporter
-) -> Plan:
+) -> StudyCost:
     """Returns the cost of training the unfinished runs of a study.
 
     On each workload, the training of one contender is measured for a few seconds. The times of all contenders are
@@ -110,7 +110,7 @@ def plan_of(
 
     Args:
       study: the study.
-      folder: its folder; if it holds a smaller study, the plan is for both together.
+      folder: its folder; if it holds a smaller study, the cost is that of both together.
       data_dir: the folder of the problems' data; see `ProblemConfig.load`.
       largest: the maximum number of runs that are trained at once; None if all runs of a population fit into memory.
       reporter: receives messages about the optimizers.
@@ -131,10 +131,10 @@ def plan_of(
     costs = {name: measure_costs(part.left[0].experiment, options) for name, part in measured.items()}
     compiled: set[tuple[str, int]] = set()
     phases = tuple(
-        _phase_plan(phase, [part for part in parts if part.phase == phase], costs, compiled, largest)
+        _phase_cost(phase, [part for part in parts if part.phase == phase], costs, compiled, largest)
         for phase in dict.fromkeys(part.phase for part in parts)
     )
-    return Plan(whole, phases, disk, {name: part.unit.contender.name for name, part in measured.items()})
+    return StudyCost(whole, phases, disk, {name: part.unit.contender.name for name, part in measured.items()})
 
 
 def _parts(study: Study, folder: pathlib.Path, document: Document | None) -> list[_Part]:
@@ -162,13 +162,13 @@ def _epochs(study: Study, unit: Unit, phase: Phase, runs: Sequence[PlannedRun], 
     return math.ceil(training_epochs(rungs) * study.trial_seeds * len(left) / len(runs))
 
 
-def _phase_plan(
+def _phase_cost(
     phase: Phase,
     parts: Sequence[_Part],
     costs: Mapping[str, Costs],
     compiled: set[tuple[str, int]],
     largest: int | None,
-) -> PhasePlan:
+) -> PhaseCost:
     """Returns the cost of a phase, and adds its programs to the compiled programs."""
     before, compiling, training = len(compiled), 0.0, 0.0
     for part in parts:
@@ -182,7 +182,7 @@ def _phase_plan(
             compiling += own.programs(new, again=len(populations) - new)
             training += own.epochs(epochs, evaluations=2 * epochs if tracked else epochs)
     runs, left = sum(len(part.runs) for part in parts), sum(len(part.left) for part in parts)
-    return PhasePlan(phase, runs, runs - left, len(compiled) - before, compiling, training)
+    return PhaseCost(phase, runs, runs - left, len(compiled) - before, compiling, training)
 
 
 def _populations(experiments: Sequence[Experiment], largest: int | None) -> Iterator[tuple[str, int]]:
