@@ -24,10 +24,10 @@ help: ## print this
 
 setup: .venv/kernels ## make .venv, with the versions of requirements.lock, and build the CPU kernels where there is a compiler
 
-run: .venv/kernels ## train EXP with the flags ARGS; the same command continues it
+run: .venv/kernels ## train EXP with the flags ARGS; use the same command again to resume
 	@$(BIN)/jaxopt-bench run $(EXP) $(ARGS)
 
-compare: .venv/kernels ## compare the optimizers of STUDY with the flags ARGS; the same command continues it
+compare: .venv/kernels ## compare the optimizers of STUDY with the flags ARGS; use the same command again to resume
 	@$(BIN)/jaxopt-bench compare $(STUDY) $(ARGS)
 
 report: .venv/ready ## build the page and the figures of RESULTS (recorded results, a study's folder, a run), into reports/

@@ -100,14 +100,15 @@ class Config:
     def from_json(cls, values: Mapping[str, Any], where: str = "") -> Self:
         """Returns the configuration that `to_json` wrote.
 
-        Missing fields get their defaults.
+        A missing field gets its default.
 
         Args:
           values: a JSON object.
           where: the path to it, for error messages.
 
         Raises:
-          UserError: for a field that does not exist, or a value of the wrong type or out of bounds.
+          UserError: for an unknown field, a missing field without a default, a value of the wrong type or out of
+            bounds, or `values` that are not an object.
         """
         if not isinstance(values, Mapping):
             raise UserError(f"{where or cls.__name__}: {values!r} is not an object with the fields of {cls.__name__}.")

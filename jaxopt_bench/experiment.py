@@ -23,7 +23,7 @@ class Workload(Config):
     """A task for comparing optimizers: a problem, a number of epochs and a batch size.
 
     Raises:
-      UserError: for a field of the wrong type or out of bounds.
+      UserError: for a field of the wrong type or out of bounds, or a `name` that a folder cannot have.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"problem": PROBLEMS}
@@ -47,7 +47,8 @@ class Experiment(Config):
     """One training on one workload with one optimizer, its schedule and a seed.
 
     Raises:
-      UserError: for a field of the wrong type or out of bounds.
+      UserError: for a field of the wrong type or out of bounds, a `name` that a folder cannot have, or `track_test`
+        without `evaluate_test`.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
@@ -71,7 +72,10 @@ class Experiment(Config):
         super().__post_init__()
         check_folder_name("Experiment.name", self.name)
         if self.track_test and not self.evaluate_test:
-            raise UserError("Experiment.track_test is True while evaluate_test is False. Expected: both or neither.")
+            raise UserError(
+                "Experiment.track_test is True, but evaluate_test is False. Expected: evaluate_test True, or "
+                "track_test False."
+            )
 
     def replace(self, **fields: Any) -> Self:
         """Returns the experiment with other values for some of its own fields or of its workload's fields.

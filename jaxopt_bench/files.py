@@ -132,10 +132,10 @@ def sha256_of_file(path: Path) -> str:
 
 
 def remove_regular(path: Path) -> None:
-    """Removes a regular file, if there is one.
+    """Removes a regular file, if there is one. Its name must be one that only this program gives to files.
 
     Raises:
-      UserError: if the path is a symbolic link, a folder or something else that this program did not make.
+      UserError: if the path is a symbolic link, a folder, or anything else that is not a regular file.
     """
     if os.path.lexists(path):
         if path.is_symlink() or not path.is_file():

@@ -80,6 +80,14 @@ def interruptible(message: str) -> Iterator[None]:
         signal.signal(signal.SIGINT, _leave_at_once)
 
 
+def continue_after_interrupt() -> None:
+    """Lets a command continue after Ctrl-C, with all its time; the next Ctrl-C interrupts it again."""
+    if signal.getsignal(signal.SIGALRM) is _leave_at_once:  # only in a block of `interruptible`
+        signal.alarm(0)
+        signal.signal(signal.SIGINT, _interrupt)
+    _Process.interrupted = False
+
+
 def was_interrupted() -> bool:
     """Returns whether Ctrl-C was pressed while a command ran, no matter which exception followed."""
     return _Process.interrupted

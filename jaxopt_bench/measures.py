@@ -12,7 +12,10 @@ from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import Estimate, complete_mean, estimate
 
 SPLIT_WORDS = {"train": "training", "train_clean": "clean training", "validation": "validation", "test": "test"}
-"""The name of each split in words."""
+"""The name of each split in words.
+
+"Clean training" is the split of the first 5,000 training examples, evaluated without augmentation and dropout.
+"""
 
 Curves = Mapping[str, Sequence[float | None]]
 """The values of a run at the ends of its epochs, by `{split}_{metric}`; None for a value that was not finite."""
@@ -99,7 +102,7 @@ def roughness(values: Sequence[float | None]) -> float | None:
     3 epochs, and less than 2 from 20 epochs on.
 
     Returns:
-      The roughness; None for fewer than 20 epochs.
+      The roughness; None for fewer than 20 finite values. Values that are None are left out.
     """
     known = [value for value in values if value is not None]
     if len(known) < ROUGHNESS_EPOCHS:

@@ -28,7 +28,10 @@ def read_json(path: pathlib.Path) -> Any:
     try:
         return parse_json(read_regular(path).decode())
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; {path.parent} is not the folder of a run.") from error
+        raise UserError(
+            f"{path} does not exist. Expected a complete folder that jaxopt-bench wrote. Check the path, or restore "
+            "the file."
+        ) from error
     except (ValueError, RecursionError) as error:  # also for text that is not UTF-8, too long numbers, too deep lists
         raise UserError(f"{path} is damaged: it is not JSON ({error}).") from error
 

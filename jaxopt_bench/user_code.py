@@ -63,9 +63,10 @@ def load_object(kind: str, reference: str) -> Loaded:
     """
     location, _, name = reference.rpartition(":")
     if not location and name.endswith(".py"):
-        functions = ", ".join(_functions(run_file(f"the {kind} {reference!r}", name)[0])) or "a function"
+        functions = ", ".join(_functions(run_file(f"the {kind} {reference!r}", name)[0])) or "none"
         raise UserError(
-            f"the {kind} {reference!r} is a file without a name in it. Expected {name}:NAME, where NAME is {functions}."
+            f"the {kind} {reference!r} names a file, but no function or class in it. Expected {name}:NAME. Possible "
+            f"names: {functions}."
         )
     if not location or not name:
         raise UserError(f"the {kind} {reference!r} is not a reference. Expected {REFERENCES}.")

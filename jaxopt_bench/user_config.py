@@ -51,7 +51,8 @@ class Record(UserDefined):
         kind = self.users.kind
         raise UserError(
             f"the run used the {kind} {self.reference} with the code {self.code}, which is not loaded. Expected the "
-            f"unchanged file: pass it to --{kind}, or call jaxopt_bench.{kind}s.load(…) before the run is used."
+            f"unchanged file: pass it to `run` or `sweep` with --{kind}, or call jaxopt_bench.{kind}s.load(…) in "
+            "Python before you use the run."
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

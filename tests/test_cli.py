@@ -77,7 +77,7 @@ def test_run_trains_and_prints_the_result_and_the_path(call, tmp_path):
     assert out.rstrip().endswith(str(path.relative_to(tmp_path)))
     code, again, _ = call("run", "digits_cnn_sgd", *QUICK)
     assert code == 0
-    assert "finished earlier" in again
+    assert "needs no further training. To train it again in a new folder, use --fresh" in again
     code, _, error = call("show", "digits_cnn_sdg")
     assert code == 1
     assert "did you mean digits_cnn_sgd?" in error
@@ -115,8 +115,8 @@ def test_without_flags_the_experiment_is_the_one_in_the_file():
     ("words", "code", "message"),
     [
         (["rn"], 2, "did you mean run"),
-        (["run"], 2, "the experiment comes first"),
-        (["run", "--epochs", "2", "digits_cnn_adamw"], 2, "the experiment comes first"),
+        (["run"], 2, "needs an experiment as its first argument"),
+        (["run", "--epochs", "2", "digits_cnn_adamw"], 2, "needs an experiment as its first argument"),
         (["run", "digits_cnn_adamw", "--optimizer", ""], 2, "unknown optimizer ''"),
         (["run", "digits_cnn_adamv"], 2, "did you mean digits_cnn_adam"),
         (["run", "digits_cnn_adamw", "--optimizer", "adm"], 2, "unknown optimizer 'adm'; did you mean adam"),
@@ -142,7 +142,7 @@ def test_without_flags_the_experiment_is_the_one_in_the_file():
         (["run", "digits_cnn_adamw", "--optimizer.ema-decay", "0.99999999"], 2, "where it rounds to 1. Expected"),
         (["run", "digits_cnn_adamw", "--experiments", "absent"], 2, "absent is not a folder"),
         (["run", "cifar100_alexnet_sgd"], 1, "data prepare cifar100 --from"),
-        (["sweep"], 2, "the experiment comes first"),
+        (["sweep"], 2, "needs an experiment as its first argument"),
         (["sweep", "digits_cnn_adamw", "--optimizer.learning-rate", "1e-3..x:3"], 2, "'1e-3..x:3' is not a range"),
         (
             ["sweep", "digits_cnn_adamw", *RATE, "1e-4...1e-1:3"],
@@ -206,7 +206,7 @@ def test_without_flags_the_experiment_is_the_one_in_the_file():
         (
             ["run", "digits_cnn_adamw", "--optimizer", "mine.py"],
             2,
-            "'mine.py' is a file without a name in it. Expected mine.py:N",
+            "'mine.py' names a file, but no function or class in it. Expected mine.py:N",
         ),
         (["run", "digits_cnn_adamw", *MINE], 2, "'learning_rate' without a default. Expected --optimizer.learning"),
         (
@@ -549,7 +549,7 @@ def test_the_doctor_names_failed_items_gives_advice_and_continues(call, monkeypa
     assert len(out) < 3000
     assert "in place of" in out
     assert "2 of 4 FAILED" in out
-    assert "* cross-entropy: this JAX cannot compile or run it here." in out
+    assert "* cross-entropy: JAX cannot compile or run these items on this backend." in out
     assert "* Padam: wrong." in out
     assert "Try other versions of jax, jaxlib" in out
 

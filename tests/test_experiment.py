@@ -172,7 +172,7 @@ def test_the_workload_is_an_object_in_json_but_its_fields_are_plain_flags():
         ({"seed": 2**32}, r"seed is 4294967296"),
         ({"name": "../escape"}, r"Experiment\.name is '\.\./escape'"),
         ({"optimizer": "sgd"}, r"optimizer is 'sgd'"),
-        ({"track_test": True, "evaluate_test": False}, "track_test is True while evaluate_test is False"),
+        ({"track_test": True, "evaluate_test": False}, "track_test is True, but evaluate_test is False"),
     ],
 )
 def test_invalid_values_are_refused_with_the_name_of_the_field(change, message):

@@ -113,6 +113,27 @@ def test_code_that_swallows_ctrl_c_does_not_keep_the_process_alive(body):
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
+def test_a_command_can_continue_after_ctrl_c_with_all_its_time():
+    body = """
+import time
+interrupts.GRACE = 1
+with interrupts.interruptible('stopped'):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        interrupts.continue_after_interrupt()
+    time.sleep(1.5)  # longer than the time after which the process would have ended
+    print('written', interrupts.was_interrupted(), flush=True)
+    try:
+        os.kill(os.getpid(), signal.SIGINT)  # is noticed again
+    except KeyboardInterrupt:
+        print('again', flush=True)
+    while True: signal.pause()
+"""
+    done = subprocess.run([sys.executable, "-c", GUARDED + body], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "written False\nagain\n", "stopped\n")
+
+
 def test_exit_handlers_run_and_output_is_written_before_the_process_ends():
     program = f"{GUARDED}import atexit; atexit.register(print, 'handled'); interrupts.end_with(7); print('said')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)

@@ -121,7 +121,7 @@ def test_a_loaded_function_is_described_like_its_reference(tmp_path):
         (
             "def answer(): ...",
             "mine.py",
-            r"is a file without a name in it\. Expected mine.py:NAME, where NAME is answer",
+            r"names a file, but no function or class in it\. Expected mine.py:NAME\. Possible names: answer",
         ),
         ("import os\ndef answer(): ...", "mine.py:anser", "did you mean answer"),
         ("x = 1\nraise ValueError('no')", "mine.py:answer", r"cannot be imported: mine.py, line 2: ValueError: no"),

@@ -9,12 +9,12 @@ Command = Callable[[], int]
 
 HELP = """usage: jaxopt-bench COMMAND …
 
-  run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; the same command continues
+  run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; use the same command again to resume
   sweep EXPERIMENT --optimizer.learning-rate 1e-4..1e-1:8 …       train at several settings, as one program
-  compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, compare; the same command continues
+  compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, compare; use it again to resume
   compare --problem FILE.py:FUNCTION [--minutes 10]               find the best optimizer for your own problem
   compare --dataset FILE.csv --target COLUMN [--minutes 10]       or for your own data (.npz, .csv, .txt, images)
-  results PATH [--sql "SELECT …"] [--csv FILE] [--json FILE]      runs as a table, every hyperparameter a column
+  results PATH [--sql "SELECT …"] [--csv FILE] [--json FILE]      print runs as a table; each hyperparameter is a column
   report PATH [--out DIR]                                         a page and figures of a study, a run, or any runs
   list [experiments|studies|problems|models|datasets|optimizers|schedules] show the names that flags accept
   show RUN                                                        a run's record
@@ -23,7 +23,7 @@ HELP = """usage: jaxopt-bench COMMAND …
   optimizers check NAME [--model resnet18 …]                      measure what an optimizer does with a network
   optimizers plot [NAME …] [--out optimizers.png]                 draw the paths of optimizers in two dimensions
   doctor                                                          show versions and devices, and check that they work
-  kernels [build|show|remove]                                     build the functions in C++ that are fast on CPUs
+  kernels [build|show|remove]                                     build, show or remove C++ code for faster CPU training
 
 COMMAND --help shows details; run EXPERIMENT --help lists every flag with that experiment's values; --debug shows the
 traceback of an error."""

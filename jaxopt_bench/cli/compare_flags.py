@@ -92,9 +92,9 @@ class CompareFlags:
     only: Annotated[str, tyro.conf.arg(metavar="OPTIMIZER[,OPTIMIZER]")] = ""
     """Train only these optimizers of the study now, and leave the others for later."""
     widen: bool = False
-    """Extend search spaces beyond the edges towards which the results of this study still improve, by a decade each.
-    All optimizers get the same number of additional trials, and existing trials stay valid. If you use this flag again,
-    the spaces are extended further."""
+    """Extend search spaces by a factor of 10 (on a linear scale: by half of the range) beyond each edge towards which
+    the results of this study still improve. All optimizers get the same number of additional trials, and existing
+    trials stay valid. If you use this flag again, the spaces are extended further."""
     out: pathlib.Path | None = None
     """The study's folder; studies/NAME by default."""
     plan: bool = False
@@ -160,8 +160,8 @@ def check_flags(flags: CompareFlags) -> tuple[int, int]:
         raise UserError("--widen would give newcomers more trials than the baselines have. Expected no --baselines.")
     if flags.widen and shard != (0, 1):
         raise UserError(
-            "--widen decides once, by the results of the whole study. Expected no --shard with it. When it has begun, "
-            "the same command with --shard and without --widen continues the study."
+            "--widen needs the results of the whole study. Expected no --shard. Start with --widen in one process. "
+            "Then the same command with --shard and without --widen can continue the study in several processes."
         )
     _check_record(flags, shard)
     return shard

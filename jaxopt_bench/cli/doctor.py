@@ -29,7 +29,7 @@ from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.training import CodePath, choose_code_path, default_backend
 
 EXTRAS = {"report": PACKAGES, "ray": ("ray",), "peers": ("torch",)}
-"""The modules of each extra of the package."""
+"""The extras that this command looks for, each with its modules. Other extras are not listed in the output."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +101,8 @@ def _print_result(result: Result, console: Console) -> None:
     elif not result.passed and result.error is not None:
         size, where, got, expected = result.error
         console.print(
-            f"      {where} is {got:.7g} in place of {expected:.7g}: off by {size:.2g} of the largest value. Expected: "
-            f"{result.tolerance:.2g}"
+            f"      {where} is {got:.7g}, but the stored result is {expected:.7g}. The difference is {size:.2g} times "
+            f"the largest stored value. Expected at most {result.tolerance:.2g}."
         )
 
 

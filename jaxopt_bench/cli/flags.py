@@ -70,7 +70,7 @@ def parse_index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
 
 
 def check_folder(flag: str, path: pathlib.Path) -> None:
-    """Raises an error if the folder of a flag does not exist and cannot be created."""
+    """Raises an error if the path of a flag, or the nearest existing folder above it, is not a folder."""
     for parent in (path, *path.parents):
         if parent.exists():
             if not parent.is_dir():

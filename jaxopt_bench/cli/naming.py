@@ -43,8 +43,8 @@ def named_experiment(
         words = ["digits_cnn_adamw", *words]
     if not words or words[0].startswith("-"):
         raise UserError(
-            f"{command}: the experiment comes first. Expected: {command} EXPERIMENT [flags]; `jaxopt-bench list` names "
-            "them."
+            f"{command} needs an experiment as its first argument. Expected: {command} EXPERIMENT [flags]. "
+            "`jaxopt-bench list experiments` prints the names of experiments."
         )
     named, rest = _values(("experiments", *NAMED_PARTS), words[1:])
     folder = named.pop("experiments", None)
@@ -231,11 +231,14 @@ def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str]
 
 
 def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
-    """Returns a run's directory by its path, or the latest run of an experiment, started or continued.
+    """Returns the directory of a run: `name` itself, or the last run in the folder `name`.
+
+    The last run is the one whose config.json was written last. `name` is looked up as a path first, and then in
+    `runs_dir`.
 
     Args:
-      name: a run's directory, in `runs_dir` or anywhere, or an experiment's name.
-      runs_dir: the folder of all runs.
+      name: the directory of a run or a folder of runs: a path, or a path in `runs_dir`, such as an experiment's name.
+      runs_dir: the folder of all runs. It has a folder for each experiment.
 
     Raises:
       UserError: if there is neither.

@@ -94,7 +94,10 @@ def _noise_in_words(study: Study, power: StudyPower, folders: list[pathlib.Path]
     noises = recorded_noise(study, folders)
     said = [_least_in_words(workload, power, *known) for workload, known in noises.items()]
     if unknown := [w.name for w in study.workloads if w.name not in noises]:
-        said.append(f"How large that is on {join_words(unknown)} is not known, because no results are recorded.")
+        said.append(
+            f"The smallest difference that can be seen on {join_words(unknown)} is not known, because no results are "
+            "recorded."
+        )
     return said
 
 
@@ -103,9 +106,11 @@ def _least_in_words(workload: str, power: StudyPower, noise: Noise, folder: path
     amount = noise.measure.amount
     least, on_new_data = power.least, power.least_on_new_data(noise)
     assert least is not None, "it is what this is about"
-    start = f"On {workload} that is {amount(least * noise.deviation)} of {noise.measure.words}"
+    smallest = f"{amount(least * noise.deviation)} of {noise.measure.words}"
+    start = f"On {workload}, the smallest difference that can be seen is {smallest}"
     source = (
-        f"{noise.results} results in {_shown(folder)} have a deviation of {amount(noise.deviation)} within optimizers"
+        f"the standard deviation between results of one optimizer is {amount(noise.deviation)}, from {noise.results} "
+        f"results in {_shown(folder)}"
     )
     if on_new_data is None:
         return f"{start} ({source})."

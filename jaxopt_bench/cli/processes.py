@@ -86,8 +86,14 @@ class Processes:
         try:
             jax.distributed.initialize(**where, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
         except (RuntimeError, ValueError) as error:
+            advice = (
+                "or use --process I/N with --coordinator HOST:PORT"
+                if self.process == AUTOMATIC
+                else "with the same --coordinator and the same N, and check that they can reach its port"
+            )
             raise UserError(
-                f"--process is {self.process}, but the processes did not find each other: {error}"
+                f"--process is {self.process}, but the processes did not find each other. Start all processes within "
+                f"five minutes, {advice}. The error was: {error}"
             ) from error
         with _explain_lost_process():
             _check_count()

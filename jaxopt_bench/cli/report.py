@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 import tyro
 from rich.console import Console
 
+from jaxopt_bench import interrupts
 from jaxopt_bench.cli.answer import study_document
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
@@ -76,22 +78,28 @@ def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
     """Builds the page again and again until all runs have ended, or the user presses Ctrl-C."""
     from jaxopt_bench.reports.report import PAGE, report_of, write_page
 
-    said = f"{out / PAGE} is built again every {EVERY} s until all runs have ended; Ctrl-C ends this earlier"
-    print_plain(console, said, soft_wrap=True)
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
+    said = (
+        f"{out / PAGE} is built again every {EVERY} s until all runs have ended, or until you press Ctrl-C. After "
+        "that, all figures and tables are written."
+    )
+    try:
+        for build in itertools.count():
             began = time.monotonic()
-            try:
-                results, recorded = _load(flags)
-            except NoRunsError:  # they have not started yet
-                time.sleep(EVERY)
-                continue
-            going_on = incomplete_in_words(results) is not None or "running" in results.runs["status"].to_list()
-            made = report_of(results, flags.path.resolve().name, recorded)
-            write_page(made, out, refresh=EVERY if going_on else None)
-            if not going_on:
-                return
+            loaded = None
+            with contextlib.suppress(NoRunsError):  # they have not started yet
+                loaded = _load(flags)
+            if build == 0:  # after the folder was read: a wrong path is an error
+                print_plain(console, said, soft_wrap=True)
+            if loaded is not None:
+                results, recorded = loaded
+                going_on = incomplete_in_words(results) is not None or "running" in results.runs["status"].to_list()
+                made = report_of(results, flags.path.resolve().name, recorded)
+                write_page(made, out, refresh=EVERY if going_on else None)
+                if not going_on:
+                    return
             time.sleep(max(0.0, EVERY - (time.monotonic() - began)))
+    except KeyboardInterrupt:
+        interrupts.continue_after_interrupt()
 
 
 def _load(flags: ReportFlags) -> tuple[Results, tuple[str, ...]]:

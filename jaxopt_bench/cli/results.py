@@ -46,7 +46,8 @@ class ResultsFlags:
     """Write the answer of the study in the folder to this file, as JSON; - is standard output.
     `jaxopt_bench/verdict/export.py` describes its fields."""
     reference: str | None = None
-    """The optimizer to compare the others of a study with; adamw by default, if the study has it."""
+    """The optimizer to compare the others with over several workloads of a study; adamw by default, if the study has
+    it."""
     record: pathlib.Path | None = None
     """Record a study's results in this folder, without run directories, for reports and as --baselines."""
     compact: bool = False
@@ -66,6 +67,8 @@ def results(flags: ResultsFlags) -> int:
     files = {flag: file for flag in _FILES if (file := getattr(flags, flag.removeprefix("--"))) is not None}
     for file in files.values():
         check_output_file(file)
+    if flags.compact and flags.record is None:
+        raise UserError("--compact needs a record to write. Expected --record FOLDER, too.")
     printed = [flag for flag, file in files.items() if file == STANDARD_OUTPUT]
     if len(printed) > 1:
         every = "both" if len(printed) == 2 else "all"

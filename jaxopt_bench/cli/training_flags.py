@@ -15,8 +15,8 @@ from jaxopt_bench.training import choose_code_path
 MostRuns = Annotated[
     int | None,
     tyro.conf.arg(
-        help="The most runs that are trained at once; by default as many as fit into memory. A population that began "
-        "with more runs is divided."
+        help="Maximum number of runs that are trained at once; by default as many as fit into memory. If a stopped "
+        "command trained more runs at once, they are divided into smaller groups."
     ),
 ]
 """The type of the flag `--largest`, for commands that train several runs as one program."""

@@ -151,7 +151,7 @@ def differences(recorded: Results, trained: Results) -> str | None:
     ]
     if not found:
         return None
-    return f"The baselines were recorded in another environment, so results may differ by rounding: {'; '.join(found)}."
+    return f"The baselines were recorded in another environment, so results may differ: {'; '.join(found)}."
 
 
 def drawing_difference(recorded: Document) -> str | None:

@@ -106,7 +106,10 @@ class ClusterExecutor:
         cpus = self.cpus if self.cpus is not None else 1.0 if gpus else whole
         if not any(c >= cpus and g >= gpus for c, g in nodes):
             found = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in nodes)
-            raise UserError(f"no node has the {cpus:g} CPUs and {gpus:g} GPUs of a task; the nodes have {found}.")
+            raise UserError(
+                f"no node has the {cpus:g} CPUs and {gpus:g} GPUs of a task; the nodes have {found}. Expected smaller "
+                "numbers (--task-cpus, --task-gpus), or a larger node."
+            )
         return cpus, gpus
 
 
@@ -192,9 +195,9 @@ class _Tasks:
             raise
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError) as error:
             raise UserError(
-                f"{job.unit.label}: its worker has died {RETRIES + 1} times, the last time because: {error}. What it "
-                "trained is kept, and the same command continues from there. If memory is short, use fewer runs at "
-                "once."
+                f"{job.unit.label}: the worker of this job has died {RETRIES + 1} times. The last error was: {error}. "
+                "Use the same command again: it continues from the last checkpoint. If memory is short, train fewer "
+                "runs at once (--largest)."
             ) from error
 
     def _await_records(self, job: Job) -> None:

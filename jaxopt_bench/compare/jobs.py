@@ -117,6 +117,11 @@ def perform(
 
     Returns:
       The result of a timing; None for the other jobs, whose results are in the study's folder.
+
+    Raises:
+      UserError: for a mistake that the user can correct, such as missing data.
+      LockedError: if another process holds one of the runs.
+      Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
     """
     if kind == "timing":
         path = dataclasses.replace(choose_code_path(devices=options.devices), devices=1)
@@ -179,7 +184,7 @@ class LocalExecutor:
     """Runs jobs on this machine's devices, one after the other, in their order."""
 
     def __init__(self, compile_in_background: bool = False, in_turn: bool = False):
-        """Takes the options of all jobs.
+        """Makes an executor.
 
         Args:
           compile_in_background: whether a thread compiles the program of the next job during training. This process

@@ -82,7 +82,7 @@ class StudyPower:
         flag = "--repetitions" if self.of_searches else "--seeds"
         least = minimum_detectable_difference(self.optimizers, enough)
         assert least is not None, "so many are enough"
-        return f"; with {flag} {enough}, {_times(least)} would be enough"
+        return f"; with {flag} {enough}, a difference of {_times(least)} the deviation between {many} would be enough"
 
 
 def compute_study_power(study: Study, others: int = 0) -> StudyPower:

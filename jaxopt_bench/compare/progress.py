@@ -35,6 +35,8 @@ from jaxopt_bench.study import (
     units,
 )
 
+ESTIMATE_AFTER = 2.0
+"""Seconds of training, after the first timed steps, until `StudyLines` prints an estimate."""
 MOST_JOBS = 4
 """The maximum number of running jobs that a terminal shows."""
 UnitTrials = Sequence[tuple[Unit, Sequence[PlannedRun]]]
@@ -80,8 +82,8 @@ class UnitCounts:
       epochs: the total of the remaining epochs of its trials, at the end of the last job.
       rungs: the rungs of its trials.
       best: the winner, in words.
-      again, repeating, repeated: numbers of runs of finalists: planned, running, and ended.
-      wanted, confirming, confirmed: the same numbers for confirmations.
+      again, repeated: numbers of runs of finalists, planned and ended.
+      wanted, confirmed: the same numbers for confirmations.
     """
 
     planned: int
@@ -93,9 +95,7 @@ class UnitCounts:
     rungs: Sequence[Rung] = ()
     best: str = ""
     again: int = 0
-    repeating: int = 0
     repeated: int = 0
-    confirming: int = 0
     confirmed: int = 0
 
     def epoch_before(self, epoch: int) -> int:
@@ -183,9 +183,7 @@ class DisplayedProgress(Progress):
                 counts.done = counts.planned - len(job.runs)
             counts.running = counts.planned - counts.done
         if job.kind == "finalist":
-            counts.again = counts.repeating = len(job.runs)
-        if job.kind == "confirmation":
-            counts.confirming = len(job.runs)
+            counts.again = len(job.runs)
         self.show(job, begins=True)
         return _JobReporter(self, begun, counts)
 
@@ -197,9 +195,9 @@ class DisplayedProgress(Progress):
             counts.done, counts.running = counts.done + counts.running, 0
             counts.epochs = self.study.trial_seeds * counts.epochs_after(job.epochs)
         if job.kind == "finalist":
-            counts.repeating, counts.repeated = 0, len(job.runs)
+            counts.repeated = len(job.runs)
         if job.kind == "confirmation":
-            counts.confirming, counts.confirmed = 0, len(job.runs)
+            counts.confirmed = len(job.runs)
         if job.kind != "timing" and begun.spent[0]:
             self.seconds.setdefault(job.unit.workload.name, []).append(begun.spent)
         self.show(job, begins=False)
@@ -274,12 +272,14 @@ class DisplayedProgress(Progress):
 
 
 class StudyLines(DisplayedProgress):
-    """A line when a job starts, and a line every `every` seconds during the job."""
+    """A line when a job starts, a line every `every` seconds during the job, and once an early estimate of the time."""
 
     def __init__(self, console: Console, every: float = 60.0):
         super().__init__(console)
         self.every = every
         self.last = time.monotonic()
+        self.first_timed: float | None = None
+        self.estimated = False
 
     def say(self, text: str) -> None:
         """See `DisplayedProgress.say`."""
@@ -293,6 +293,12 @@ class StudyLines(DisplayedProgress):
 
     def refresh(self, begun: _RunningJob) -> None:
         """See `DisplayedProgress.refresh`."""
+        if begun.left and not self.estimated:
+            now = time.monotonic()
+            self.first_timed = self.first_timed or now
+            if now - self.first_timed >= ESTIMATE_AFTER and (left := self.seconds_left()):
+                self.estimated = True
+                self.say(f"  about {format_duration(left)} of training to go")
         if time.monotonic() - self.last > self.every:
             diverged = self.counts[begun.job.unit.key].diverged
             lost = f", {diverged} diverged" if diverged and begun.job.kind == "trial" else ""
@@ -389,6 +395,10 @@ def _seeds(count: int, kind: str) -> str:
 def _many(job: Job) -> str:
     if job.kind == "timing":
         return "measuring the time of a step"
-    words = {"trial": "trials", "finalist": "re-runs of finalists", "confirmation": "confirmations"}
+    end = "s" * (len(job.runs) != 1)
+    words = {"trial": f"trial{end}", "finalist": f"re-run{end} of finalists", "confirmation": f"confirmation{end}"}
     until = f" up to epoch {job.until_epoch}" if job.until_epoch is not None else ""
+    trials = len({run.trial for run in job.runs})
+    if job.kind == "trial" and trials < len(job.runs):
+        return f"{len(job.runs)} runs of {trials} trial{'s' * (trials != 1)}{until}"
     return f"{len(job.runs)} {words[job.kind]}{until}"

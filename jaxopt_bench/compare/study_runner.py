@@ -57,7 +57,7 @@ def compare(
 
     Args:
       study: the study.
-      folder: the study's folder. If it already holds a study, this must be the same study or a smaller one.
+      folder: the study's folder. If it already holds a study, both studies are merged, see `study.merge_studies`.
       data_dir: the folder of the problems' data; see `ProblemConfig.load`.
       executor: runs the jobs; None for this machine's devices.
       progress: receives the progress of the study; by default nothing is displayed.

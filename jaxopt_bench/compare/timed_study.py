@@ -22,8 +22,8 @@ OPTIMIZERS_COMPARED = ("momentum", "adamw", "nadamw", "lion", "muon", "schedule_
 """SGD with momentum, and the optimizers that most often lead recent comparisons."""
 BUDGETS = {8: (4, 2), 6: (3, 2), 4: (2, 2), 3: (0, 1)}
 """The numbers of trials of each optimizer, the largest first, each with the numbers of finalists and of their seeds.
-The number of fresh seeds to confirm the winner is the number of trials, and the finalists need the same number of runs,
-so one program can train all of them."""
+The number of fresh seeds to confirm the winner is the number of trials. If there are finalists, they need the same
+number of runs, so one program can train all of them."""
 ENOUGH_EPOCHS, MOST_EPOCHS = 10, 100
 """If runs would have fewer epochs than the first number, fewer runs are made. The second is the maximum for a run."""
 LEAST_TRAINING = 0.25  # share of the time, if compiling takes nearly all of it
@@ -135,10 +135,20 @@ def batch_size(examples: int) -> int:
 
 
 def budget(costs: Costs, contenders: int, seconds: float) -> tuple[int, int]:
-    """Returns the number of trials and seeds, and of their epochs, that take at most the given seconds.
+    """Returns the largest budget of a study that takes about the given time.
 
-    It takes as many trials as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. The result is at least the
-    smallest of `BUDGETS` with one epoch, and training has `LEAST_TRAINING` of the time, even if the rest takes longer.
+    It has as many trials as leave at least `ENOUGH_EPOCHS` for each run, and then as many epochs as possible, at most
+    `MOST_EPOCHS`. If no number of trials leaves so many epochs, it has the smallest number of trials in `BUDGETS`, and
+    at least one epoch. At least the share `LEAST_TRAINING` of the time is for training, even if compiling takes nearly
+    all of the time. So the study can take longer than the given time.
+
+    Args:
+      costs: the measured times of compiling and of training.
+      contenders: the number of contenders.
+      seconds: the given time.
+
+    Returns:
+      The number of trials of each contender, a key of `BUDGETS`; and the number of epochs of each run.
     """
     left = max(seconds - costs.programs(contenders, again=2 * contenders), LEAST_TRAINING * seconds)
 

@@ -25,9 +25,10 @@ from jaxopt_bench.verdict import verdict
 from jaxopt_bench.verdict.trials import FEWEST_NEAREST
 
 SHARE = 1 / 4
-"""Trials in a box beyond an edge, as a share of the earlier trials: one more decade is about a quarter of 3.5.
+"""The number of trials in a box beyond an edge, as a share of the earlier trials.
 
-There are at least `FEWEST_NEAREST`, so that they can show whether results continue to improve.
+A box usually has one more decade, which is about a quarter of 3.5 decades, the usual range of learning rates. There are
+at least `FEWEST_NEAREST` trials in a box, so that they can show whether results continue to improve.
 """
 
 
@@ -119,7 +120,10 @@ def _widened(study: Study, boxes: dict[str, list[Space]]) -> Widening:
     most = step * max(map(len, boxes.values()))
     others = [c.name for c in study.contenders if c.searched and step * len(boxes.get(c.name, ())) < most]
     if others:
-        said.append(f"So that all have {most} {kind} more, {join_words(others)} continue in their own search spaces.")
+        said.append(
+            f"Every tuned optimizer gets {most} more {kind}. Those of {join_words(others)} that are not listed above "
+            "are drawn in the earlier search space."
+        )
     size = {"trials" if study.trials is not None else "total_epochs": budget + most}
     wider = dataclasses.replace(study, contenders=tuple(contenders), **size)  # type: ignore[arg-type]
     return Widening(wider, ("Widened where results still improve towards an edge of a search space.", *said))

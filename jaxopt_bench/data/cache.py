@@ -164,7 +164,7 @@ def _claim(folder: Path) -> None:
     ours = not folder.is_symlink() and _is_tagged(folder)  # after `present`: others write the tag first
     for path in present:
         if not ours or path.is_symlink() or not path.is_file():
-            raise FileExistsError(errno.EEXIST, "in the way, and not made by this program", str(path))
+            raise FileExistsError(errno.EEXIST, "another file that this program did not write has this name", str(path))
     if ours:
         remove_leftovers(folder)
     elif not folder.is_symlink():

@@ -23,7 +23,7 @@ from jaxopt_bench.files import open_regular
 _CHUNK = 1 << 20  # bytes
 _LARGEST_READ = 4 * _CHUNK  # only headers that claim a huge size request more
 _LARGEST_ARCHIVE = 1 << 30  # bytes, decompressed; the official archives have less than 200 MB
-_MOST_MEMBERS = 10_000
+_MOST_MEMBERS = 10_000  # of a tar file, which lists its members one after another
 _NAMES_KEPT = 20
 
 
@@ -80,7 +80,10 @@ def read_folder(source: Path, subfolders: Sequence[str], limits: Mapping[str, in
 
 
 def read_archive(source: Path, limits: Mapping[str, int]) -> FoundFiles:
-    """Returns the requested files in an archive. The whole archive is read to compare its checksums.
+    """Returns the requested files in an archive, after comparing checksums.
+
+    A compressed tar file is read to its end, because its checksum is there. A zip file has a checksum for each member;
+    those of the requested files are compared.
 
     Args:
       source: a `.tar`, `.tar.gz`, `.tar.bz2`, `.tar.xz` or `.zip`; the format is detected from the content.

@@ -77,7 +77,7 @@ def read_csv(path: Path, target: str | None) -> CsvTable:
 
     Args:
       path: the path of a file with a header.
-      target: the name of the column to predict.
+      target: the name of the column to predict. None raises an error that lists the columns.
 
     Raises:
       UserError: if the file is not a table, the column does not exist, a value is missing, or a column has more than

@@ -97,7 +97,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     if state is records.State.OTHER_FORMAT:
         raise UserError(
             f"{folder} contains {name} in a format that cannot be read without TensorFlow (no ArrayRecord files). "
-            f"Add ArrayRecord files to it. {_ways(name)} Or, where TensorFlow and apache-beam are installed: "
+            f"Add ArrayRecord files to it. {_ways(name)} Or, if TensorFlow and apache-beam are installed: "
             f"`python -m tensorflow_datasets.scripts.convert_format --dataset_version_dir={folder} "
             f"--out_file_format=array_record`."
         )
@@ -114,12 +114,14 @@ def prepare(name: str, source: Path | None = None, data_dir: Path | None = None)
     Args:
       name: a name in `DATASETS`.
       source: the official archive (`cifar-100-binary.tar.gz`, or the Python version) or its unpacked folder; for MNIST
-        and Fashion-MNIST the folder of the official files. None downloads the data set, if that is possible.
+        and Fashion-MNIST the folder of the official files, which must be given. None downloads CIFAR-10 and CIFAR-100;
+        for `digits` it must be None.
       data_dir: TFDS's data directory; None means the environment variable TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
-      UserError: if there is no such data set, the source does not exist or is not complete, the download fails (within
-        10 seconds if there is no connection), the folder cannot be written, or another file has one of the names.
+      UserError: if there is no such data set, it is generated, or it needs a source; if the source does not exist or is
+        not complete; if the download fails (within 10 seconds if there is no connection); or if the folder cannot be
+        written, or contains another file with the name of a file to write.
     """
     spec = dataset(name)
     if name in GENERATED:
@@ -138,7 +140,7 @@ def prepare(name: str, source: Path | None = None, data_dir: Path | None = None)
 
 
 def is_prepared(name: str, data_dir: Path | None = None) -> bool:
-    """Returns whether the data set is in the data directory, so that `prepare` does nothing.
+    """Returns whether the record files of a data set are complete, or the data set is generated.
 
     Raises:
       UserError: if there is no such data set, or its folder contains only a part of it.
@@ -177,8 +179,7 @@ def _prepare_packaged(spec: DatasetSpec, data_dir: Path | None) -> Path:
 def _temporary_directory(spec: DatasetSpec, reason: str) -> Path:
     """Returns a data directory that is removed when the program ends, and warns about it once."""
     warnings.warn(
-        f"{reason}. {spec.name} is prepared again each time, in a temporary folder. To keep it, name a folder that can "
-        f"be written with --data-dir or in the environment variable TFDS_DATA_DIR.",
+        f"{reason} Now {spec.name} is prepared in a temporary folder, which is removed when the program ends.",
         stacklevel=4,
     )
     _temporary.append(tempfile.TemporaryDirectory(prefix="jaxopt-bench-"))
@@ -201,8 +202,8 @@ def _open_dataset(spec: DatasetSpec, folder: Path) -> Dataset:
     except OSError as error:
         warnings.warn(
             f"the decoded arrays cannot be kept in {folder / cache.FOLDER} ({error}), so the records are decoded again "
-            f"each time. To avoid that, name a data directory that can be written (--data-dir or TFDS_DATA_DIR), or "
-            f"move away what is in the way.",
+            f"each time. To avoid that, name a data directory that can be written (--data-dir or TFDS_DATA_DIR). If "
+            f"the reason is another file, rename that file.",
             stacklevel=3,
         )
         return Dataset(spec, records.class_names(folder, spec), *cache.mean_and_std(decode("train").inputs), decode)

@@ -44,7 +44,7 @@ def read_folder(folder: Path, resize: tuple[int, int] | None = None) -> UserData
     images, labels, info = _load_or_decode(folder, files, resize)
     count = sum(split == "train" for split, _, _ in files)  # the files of train come first
     given = (images[count:], labels[count:]) if count < len(labels) else None
-    train, test = split_or_shuffle((images[:count], labels[:count]), given)
+    train, test = split_or_shuffle((images[:count], labels[:count]), given, folder)
     return UserData("images", train, test, tuple(info["class_names"]), info["digest"])
 
 

@@ -21,10 +21,11 @@ _EXPECTED = (
 def read_npz(path: Path) -> UserData:
     """Returns the contents of a `.npz` file.
 
-    Its arrays are `train_images`, `train_labels`, `test_images` and `test_labels`, or `images` and `labels`. Images are
-    bytes, [examples, height, width] or [examples, height, width, channels]. Instead of images, the file may have
-    `inputs`: numbers of shape [examples, features] (vectors) or [examples, length, channels] (sequences). Labels are
-    integers from 0 on. `class_names` is optional.
+    Its arrays are `train_images`, `train_labels`, `test_images` and `test_labels`; or `images` and `labels`, of which
+    the share `TEST_SHARE` becomes the test split. Images are bytes, [examples, height, width] or [examples, height,
+    width, channels] with 1 or 3 channels. Instead of images, the file may have `inputs` (`train_inputs`,
+    `test_inputs`): finite numbers, [examples, features] (vectors) or [examples, length, channels] (sequences). Labels
+    are integers from 0 on. `class_names` is optional: one name for each label, in order.
 
     Raises:
       UserError: if the file cannot be read or an array is wrong. The message names the file, the array, and the
@@ -56,7 +57,7 @@ def read_npz(path: Path) -> UserData:
             "Expected shapes that differ in the number of examples only."
         )
     train, *tests = zip(read, labels, strict=True)
-    train, test = split_or_shuffle(train, tests[0] if tests else None)
+    train, test = split_or_shuffle(train, tests[0] if tests else None, path)
     count = int(labels[0].max()) + 1
     return UserData(
         kind="images" if kind == "images" else "vectors" if read[0].ndim == 2 else "sequences",

@@ -43,8 +43,8 @@ def prepare_records(spec: DatasetSpec, source: Path | None, data_dir: Path) -> P
       data_dir: the data directory of TFDS.
 
     Raises:
-      UserError: if the source is invalid, the download fails, the folder cannot be written, or another file has one of
-        the names.
+      UserError: if the source is invalid, the download fails, or the folder cannot be written or contains another file
+        with the name of a file to write.
     """
     folder = records.version_folder(spec, data_dir)
     state = records.state(folder, spec)
@@ -152,7 +152,7 @@ def _move(path: Path, target: Path) -> None:
     if not os.path.lexists(target):
         path.rename(target)
     elif target.is_symlink() or not target.is_file() or not filecmp.cmp(path, target, shallow=False):
-        raise FileExistsError(errno.EEXIST, "in the way, and not written by this program", str(target))
+        raise FileExistsError(errno.EEXIST, "another file that this program did not write has this name", str(target))
 
 
 def _check_same_shards(folder: Path, made: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxopt_bench.data.idx import IDX_DATASETS
 from jaxopt_bench.data.specs import DATASET_SPLITS, DatasetSpec, Split, SplitName
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import open_regular
@@ -206,7 +207,7 @@ def broken(folder: Path, reason: str) -> UserError:
     name = folder.parent.name
     return UserError(
         f"{folder} does not contain a complete {name}: {reason}. Remove this folder or move it away, then run "
-        f"`jaxopt-bench data prepare {name}` again."
+        f"`jaxopt-bench data prepare {name}{' --from FOLDER' if name in IDX_DATASETS else ''}` again."
     )
 
 

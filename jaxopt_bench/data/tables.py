@@ -69,7 +69,7 @@ def _read_file(path: pathlib.Path, modified: int, target: str | None) -> Table:
             f"{path}: the column {table.target_name!r} consists of texts. Expected numbers; --problem classification "
             "predicts classes."
         )
-    _, test = split_examples(len(table.targets))
+    _, test = split_examples(len(table.targets), path)
     return Table(
         features=table.features,
         targets=table.targets,

@@ -66,14 +66,14 @@ def words(validation_fraction: float, limit: int | None = None) -> TokenData:
     test = len(sequences) - round(TEST_FRACTION * len(sequences))
     end = test if limit is None else limit
     if end > test:
-        raise UserError(f"limit is {limit}, but {test} words are not in the test split. Expected at most {test}.")
+        raise UserError(f"limit is {limit}, but only {test} words are outside the test split. Expected at most {test}.")
     border = _border(end, validation_fraction, 1, f"the {end} words that are not in the test split")
     validation = sequences[border:end] if border < end else None
     return TokenData(27, sequences[:border], validation, sequences[test:], digest)
 
 
 def text(path: Path, length: int, validation_fraction: float) -> TokenData:
-    """Returns the bytes of a text, divided into windows in which each byte is predicted once.
+    """Returns the bytes of a text, divided into windows. Each byte but the first of a split is predicted once.
 
     The last tenth of the bytes is the test split. The validation bytes are the last ones before the test split. A
     window begins with the last byte of the window before it, and this byte is not predicted again. The last window of a

@@ -59,7 +59,7 @@ def _read(path: Path, modified: int, target: str | None, resize: tuple[int, int]
 def _classes_of_table(path: Path, target: str | None) -> UserData:
     table = read_csv(path, target)
     labels, names = table.classes(path)
-    train, test = split_examples(len(labels))
+    train, test = split_examples(len(labels), path)
     mean, std = table.features[train].mean(axis=0), table.features[train].std(axis=0)
     features = ((table.features - mean) / np.where(std > 0, std, 1)).astype(np.float32)  # a constant column becomes 0
     return UserData(

@@ -23,7 +23,7 @@ ACCEPTED = "the path of a file (.npz, .csv) or of a folder of images"
 class FileName(str):
     """The name of a file, or of a folder with a slash at its end, together with its path.
 
-    Two equal names are equal even if their paths differ, because the contents identify the data.
+    Two objects with the same name are equal even if their paths differ, because the contents identify the data.
 
     Attributes:
       path: the absolute path; None if the name comes from a record and the path is not known.
@@ -106,8 +106,12 @@ def draw_order(count: int) -> Int64[np.ndarray, " examples"]:
     return np.random.default_rng(_SEED).permutation(count)
 
 
-def split_examples(count: int) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
+def split_examples(count: int, path: Path) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
     """Returns the indices of the training examples, in a random order, and of the test examples.
+
+    Args:
+      count: the number of all examples.
+      path: the path of the data, for messages.
 
     Raises:
       UserError: if there are too few examples for both splits.
@@ -116,17 +120,18 @@ def split_examples(count: int) -> tuple[Int64[np.ndarray, " train"], Int64[np.nd
     test = round(TEST_SHARE * count)
     if not 0 < test < count:
         raise UserError(
-            f"there are {count} examples. Expected at least 3: {TEST_SHARE:.0%} of them become the test split."
+            f"{path} has {count} examples. Expected at least 3, since {TEST_SHARE:.0%} of them become the test split."
         )
     return order[test:], order[:test]
 
 
-def split_or_shuffle(train: Examples, test: Examples | None) -> tuple[Examples, Examples]:
+def split_or_shuffle(train: Examples, test: Examples | None, path: Path) -> tuple[Examples, Examples]:
     """Returns the training examples, in a random order, and the test split.
 
     Args:
       train: inputs and labels.
       test: inputs and labels of the test split; if None, a part of `train` becomes the test split.
+      path: the path of the data, for messages.
 
     Raises:
       UserError: if there are too few examples for a test split.
@@ -135,7 +140,7 @@ def split_or_shuffle(train: Examples, test: Examples | None) -> tuple[Examples, 
     if test is not None:
         order = draw_order(len(labels))
         return (inputs[order], labels[order]), test
-    first, second = split_examples(len(labels))
+    first, second = split_examples(len(labels), path)
     return (inputs[first], labels[first]), (inputs[second], labels[second])
 
 

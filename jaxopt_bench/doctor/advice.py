@@ -26,7 +26,7 @@ def give_advice(results: Sequence[Result], backend: str, path: CodePath) -> list
     wrong = [result for result in failed if result not in raised and result not in imprecise]
     lines = []
     if raised:
-        lines.append(f"{_names(raised)}: this JAX cannot compile or run it here.")
+        lines.append(f"{_names(raised)}: JAX cannot compile or run these items on this backend.")
     if imprecise:
         asked = f"it is {precision()!r} now" if precision() else "it is not set now"
         lines.append(
@@ -44,12 +44,12 @@ def suggest_alternatives(backend: str, path: CodePath = CodePath()) -> list[str]
     if path != CodePath(deterministic=path.deterministic):
         lines.append(
             "Check whether the plainest code path is correct: jaxopt-bench doctor --plain. To train with it: "
-            "jaxopt_bench.train(experiment, code_path=jaxopt_bench.training.CodePath())."
+            "jaxopt_bench.train(experiment, jaxopt_bench.Options(code_path=jaxopt_bench.training.CodePath()))."
         )
     packages = ", ".join(["jax", "jaxlib", *plugins()])
     lines.append(f"Try other versions of {packages}: the section Installation of the README lists the tested ones.")
     if backend != "cpu":
-        lines.append("Until then train on the CPU: JAX_PLATFORMS=cpu jaxopt-bench run …")
+        lines.append("As long as this check fails, train on the CPU: JAX_PLATFORMS=cpu jaxopt-bench run …")
     return lines
 
 

@@ -63,10 +63,13 @@ def check_onednn() -> None:
     """Checks that the functions that call oneDNN can be used.
 
     Raises:
-      UserError: if the library is not built, or is built without oneDNN.
+      UserError: if the library is not built, cannot be loaded, or was built without oneDNN.
     """
     if onednn_version() is None:
-        raise UserError(f"{LIBRARY} is not built, or built without oneDNN. {COMMAND} builds it; or use other layers.")
+        raise UserError(
+            f"{LIBRARY} is not built, cannot be loaded, or was built without oneDNN. Install oneDNN (extra `kernels`), "
+            f"and build the library with {COMMAND}, or choose other layers (JAXOPT_BENCH_LAYERS)."
+        )
 
 
 def description() -> str:

@@ -54,4 +54,4 @@ def check_heads(field: str, width: int, heads: int) -> None:
       UserError: if the width is not a multiple of the number of heads. The message names the field.
     """
     if width % heads:
-        raise UserError(f"{field} is {width}. Expected a multiple of {heads} heads.")
+        raise UserError(f"{field} is {width}. Expected a multiple of the number of attention heads, {heads}.")

@@ -154,7 +154,7 @@ class Network:
         """Returns the outputs of a network in float32.
 
         Raises:
-          UserError: if there is not one row of outputs for each example.
+          UserError: if there is not one row of outputs for each example; for tokens, one for each position.
         """
         shape = getattr(outputs, "shape", None)
         if shape is None or not jnp.issubdtype(outputs.dtype, jnp.floating):
@@ -163,8 +163,8 @@ class Network:
         if len(shape) < 2 or shape[0] != len(inputs) or shape[-1] != self.num_outputs:
             raise self._wrong(
                 f"returned an array of shape {list(shape)} for {len(inputs)} examples. Expected "
-                f"{[len(inputs), self.num_outputs]}: {self.num_outputs} outputs for each example. An argument "
-                "num_outputs (or num_classes) of the class or function receives this number."
+                f"{[len(inputs), self.num_outputs]}, or [{len(inputs)}, length, {self.num_outputs}] for tokens. An "
+                "argument num_outputs (or num_classes) of the class or function receives the number of outputs."
             )
         return outputs.astype(jnp.float32)
 
@@ -199,7 +199,9 @@ USERS: Users[Any] = Users("model", _define_class, RecordedModel)
 
 
 def load(reference: str) -> type[ImportedModel]:
-    """Returns the model that a user's code defines. The file or package is executed once for each version of its text.
+    """Returns the class of the models that a user's code defines.
+
+    The file or package is executed once for each version of its text.
 
     Args:
       reference: `package.module:name` (the module may be in the working directory) or `path/to/file.py:name`.
@@ -211,10 +213,13 @@ def load(reference: str) -> type[ImportedModel]:
 
 
 def wrap_model(definition: Callable[..., Any]) -> type[ImportedModel]:
-    """Returns the model that an imported linen module class, or an imported function that returns a module, defines.
+    """Returns the class of the models that an imported linen module class or an imported function defines.
 
     Args:
-      definition: the class or function, at the top level of a file. The text of the file distinguishes it from others
-        with the same name.
+      definition: the class, or a function that returns a module, at the top level of a file. The text of the file
+        distinguishes it from others with the same name.
+
+    Raises:
+      UserError: if it is not at the top level of a file; and as `load` does.
     """
     return USERS.describe(definition)

@@ -43,9 +43,14 @@ class Layers:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type of the layers' computations."""
     path: LayersPath = "plain"
-    """The implementation: Flax's and XLA's own layers ("plain"); XLA's convolutions with a pooling and a batch
-    normalisation that have fast gradients without scatter operations ("native"); in addition convolutions that are fast
-    on CPUs ("pure"); or oneDNN's ("onednn"), if oneDNN supports the layer and its kernels are built."""
+    """The implementation of the layers.
+
+    * "plain": the layers of Flax and XLA.
+    * "native": XLA's convolutions; a pooling and a batch normalisation with fast gradients, without scatter operations.
+    * "pure": like "native", with convolutions that are fast on CPUs.
+    * "onednn": like "pure", with oneDNN's convolutions and dense products for most large float32 layers. Such a layer
+      raises a `UserError` if the kernels are not built, or are built without oneDNN.
+    """
 
     def conv(
         self,

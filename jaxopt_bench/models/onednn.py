@@ -51,7 +51,7 @@ def conv_general_dilated(
     number of steps, `lax.map` and `vmap`.
 
     Raises:
-      UserError: if the library of kernels is not built, or is built without oneDNN.
+      UserError: if the library of kernels is not built, cannot be loaded, or was built without oneDNN.
     """
     window = window_of(lhs, rhs, window_strides, padding, **others)
     if window is None or not _is_onednns(window, feature_group_count, lhs, rhs):

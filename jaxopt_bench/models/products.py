@@ -37,7 +37,7 @@ def dot_general(lhs: Array, rhs: Array, dimension_numbers: Any, *args: Any, **kw
     computed one after the other.
 
     Raises:
-      UserError: if the library of kernels is not built, or is built without oneDNN.
+      UserError: if the library of kernels is not built, cannot be loaded, or was built without oneDNN.
     """
     contracted, batched = (tuple(map(tuple, pair)) for pair in dimension_numbers)
     plain = rhs.ndim == 2 and lhs.ndim >= 2 and contracted == ((lhs.ndim - 1,), (0,)) and batched == ((), ())

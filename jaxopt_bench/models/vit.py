@@ -50,7 +50,9 @@ class ViT(Model):
         super().__post_init__()
         check_heads("ViT.width", self.width, self.heads)
         if self.width % 4:
-            raise UserError(f"ViT.width is {self.width}. Expected a multiple of 4, because of the positions.")
+            raise UserError(
+                f"ViT.width is {self.width}. Expected a multiple of 4: a position encoding has four equal parts."
+            )
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> ViTModule:
         return ViTModule(self, num_outputs, layers)

@@ -31,7 +31,7 @@ def dog(
     Args:
       learning_rate: a factor on the step size that DoG finds.
       init_step: the size of the first step, see `init_rule`; its authors use 1e-4 with batch normalisation.
-      init_rule: the meaning of `init_step`: a share of 1 plus the norm of the initial parameters ("heuristic"), a
+      init_rule: the meaning of `init_step`: a factor on (1 + the norm of the initial parameters) ("heuristic"), a
         distance, or a learning rate.
       eps: added to the sum of squared gradients.
       weight_decay: coefficient of the coupled weight decay.
@@ -147,13 +147,17 @@ def schedule_free_adamw(
       b2: decay of the second moment.
       eps: added to the root of the second moment.
       weight_decay: coefficient of the decoupled weight decay.
-      weight_lr_power: the power of the learning rate that is the weight of a step in the average.
+      weight_lr_power: the exponent p: a step has the weight (largest learning rate so far)^p in the average.
       mask: the parameters that decay.
     """
     scale = optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
     decay = optax.add_decayed_weights(weight_decay, mask)
     adamw = optax.chain(scale, decay, optax.scale_by_learning_rate(learning_rate))
     return contrib.schedule_free(adamw, learning_rate, b1, weight_lr_power)
+
+
+NOT_MATRICES = ("head", "embedding", "positions")
+"""The names of layers and parameters that do not count as matrices, although they have two or more axes."""
 
 
 class MatrixAxes(contrib.MuonDimensionNumbers, contrib.GaLoreDimensionNumbers):
@@ -164,12 +168,12 @@ def matrices(params: PyTree[Array]) -> PyTree[MatrixAxes | None]:
     """Returns, for each parameter, the axes that make it a matrix; None if it is not a matrix.
 
     The kernels of convolutions and dense layers map inputs (all axes but the last) to outputs (the last axis). Biases
-    and scales are not matrices. The layer named `head`, token embeddings and learned positions do not count as matrices
-    either: Jordan et al. (2024) leave them to Adam.
+    and scales are not matrices. The layer named `head`, token embeddings and learned positions (`NOT_MATRICES`) do not
+    count as matrices either: Jordan et al. (2024) leave them to Adam.
     """
 
     def of_leaf(path: Sequence[object], leaf: Array) -> MatrixAxes | None:
-        left = any(getattr(part, "key", None) in ("head", "embedding", "positions") for part in path)
+        left = any(getattr(part, "key", None) in NOT_MATRICES for part in path)
         return None if leaf.ndim < 2 or left else MatrixAxes(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 
     return jax.tree_util.tree_map_with_path(of_leaf, params)

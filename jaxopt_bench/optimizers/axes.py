@@ -43,7 +43,7 @@ class Axis(Config):
         super().__post_init__()
         if not self.low < self.high or (self.scale != "linear" and self.low <= 0):
             raise UserError(
-                f"the range {self} is empty. Expected: low < high, and 0 < low where the scale is logarithmic."
+                f"the range {self} is invalid. Expected low < high and, if the scale is logarithmic, 0 < low."
             )
 
     def __contains__(self, value: float) -> bool:
@@ -65,7 +65,11 @@ class Axis(Config):
         return round(1 - drawn, 15) if self.scale == "log_one_minus" else drawn
 
     def share(self, value: float) -> float:
-        """Returns the position of a value in the range, as the share that `value` takes."""
+        """Returns the share for which `Axis.value` gives this value: 0 for `low`, 1 for `high`.
+
+        Raises:
+          ValueError: if the scale is logarithmic and the value (or 1 − the value) is not positive.
+        """
         drawn = self._drawn(value)
         if self.scale == "linear":
             return (drawn - self.low) / (self.high - self.low)
@@ -159,10 +163,11 @@ AMSGrad 0.4 and 1.9, Padam 0.8 to 1.0 (in `GRADIENT_UNIT`). On digits, those of 
 90 to 97% of the range. The mean over optimizers is 0.8, and the middle of this range is 0.75. The best two trials of
 every optimizer are between −1.0 and 1.9.
 
-The shift takes no useful trials from SGD, the first optimizer to fail above its default learning rate. All of SGD's
-trials above 0.55 decades failed (4 of 4: three had the loss of chance, one diverged), and no trial below −1 was among
-the best two. These parts were 61% of SGD's range on digits; they are 56% of this range. AlgoPerf's baselines search one
-decade to each side (Dahl et al., 2023).
+Compared with the recorded range, −2 to 2, this range begins one decade later and ends half a decade later. SGD loses no
+useful trials, although it is the first optimizer to fail above its default learning rate. All of its trials above 0.55
+decades failed (4 of 4: three had the loss of chance, one diverged), and neither of its two best trials was below −1. So
+61% of its range on digits was useless: the parts below −1 and above 0.55. Of this range, 56% is useless: the part above
+0.55. AlgoPerf's baselines search one decade to each side (Dahl et al., 2023).
 """
 RATE_WITHOUT_DEFAULT = 3e-3
 """The learning rate that takes the place of the default if a function has none.
@@ -204,6 +209,7 @@ _EPS = Axis(1e-16, 1e-2, "log", "the defaults of the papers, 1e-16 (AdaBelief) t
 WEIGHT_DECAYS: Mapping[str, Axis] = {
     "coupled": Axis(1e-6, 1e-2, "log", "four decades, the same for every optimizer with coupled weight decay"),
     "decoupled": Axis(1e-4, 1.0, "log", "four decades, the same for every optimizer with decoupled weight decay"),
+    "unscaled": Axis(1e-6, 1e-2, "log", "four decades: those of decoupled weight decay, times a learning rate of 0.01"),
 }
 """The ranges of weight decays, by the form of the decay.
 
@@ -211,6 +217,9 @@ They contain the usual values: 5e-4 with SGD's coupled decay, 0.01 to 0.1 with A
 practically zero, since on some problems no decay is best: 3 of the 15 recorded searches selected a value near the
 low end. Over 200 epochs of CIFAR-10 at batch size 128, under a cosine schedule, the low ends shrink the parameters by
 4% (SGD with momentum 0.9 and learning rate 0.1) and by 0.4% (AdamW with learning rate 1e-3).
+
+An unscaled decay is not multiplied by the learning rate. In the recorded study `suite`, the learning rate times the
+decoupled decay that AdamW selected was 3e-6 to 4e-3. The range of unscaled decays contains these products.
 """
 
 SHARED_AXES: Mapping[str, Axis] = {

@@ -23,7 +23,7 @@ from jaxopt_bench.optimizers.wrappers import AverageState, accumulate, exponenti
 
 Hyperparameters = Mapping[str, Float[Array, "*shape"]]
 Scalar = Float[Array, ""] | float
-DecayForm = Literal["coupled", "decoupled"]
+DecayForm = Literal["coupled", "decoupled", "unscaled"]
 DecayMask = Literal["all", "kernels"]
 
 
@@ -88,7 +88,8 @@ class Optimizer(Tunable, abc.ABC):
 
     Weight decay is `coupled` if it is added to the gradient, like the gradient of an L2 penalty. Then it also enters
     the moments of gradients that the optimizer keeps. It is `decoupled` if it is added to the rescaled update. In both
-    forms it is multiplied by the learning rate.
+    forms it is multiplied by the learning rate and the schedule. It is `unscaled` if it is decoupled and not multiplied
+    by them, as in optax's Adafactor.
 
     The rule of an optimizer can be combined with further steps. From the gradient to the evaluated parameters, the
     order is: the mean of the gradients of several steps, clipping, MARS's correction, the rule, the cautious mask, and
@@ -98,7 +99,8 @@ class Optimizer(Tunable, abc.ABC):
       source: the publication that defines it.
       searched: the fields that are searched by default.
       schedule: the learning-rate schedule it is meant for.
-      decay_form: how its weight decay enters. This determines the range in which weight decays are searched.
+      decay_form: whether its weight decay is coupled or decoupled. This determines the range in which weight decays
+        are searched.
       own_axes: ranges of hyperparameters that no other optimizer has.
       own_average: whether it averages parameters by itself.
       line_search: whether an update also evaluates the loss at other parameters. Then it needs the whole loss,
@@ -124,15 +126,15 @@ class Optimizer(Tunable, abc.ABC):
     learning_rate: float = number(1e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""
     weight_decay: float = number(0.0, at_least=0)
-    """Coefficient of the weight decay, coupled (L2) or decoupled as the optimizer says."""
+    """Coefficient of the weight decay. Whether it is coupled (L2) or decoupled depends on the optimizer."""
     decay_mask: DecayMask = "all"
-    """The parameters that decay: all, or kernels only (neither biases nor the scales of normalisation layers)."""
+    """The parameters that decay: "all", or only "kernels", the arrays with two or more axes (also embeddings)."""
     clip_norm: float | None = number(None, above=0)
     """Scale the gradient down to this norm, over all parameters, if its norm is larger (Pascanu et al., 2013)."""
     clip_adaptive: float | None = number(None, above=0)
     """Limit the norm of each unit's gradient to this share of the norm of its parameters (Brock et al., 2021)."""
     mars_gamma: float | None = number(None, at_least=0)
-    """Strength of MARS, which corrects gradients by their change since the last step: 0.025 (Yuan et al., 2024)."""
+    """Strength of MARS, which corrects gradients by their change since the last step. Yuan et al., 2024, use 0.025."""
     cautious: bool = False
     """Leave out updates whose sign disagrees with the gradient, and enlarge the others (Liang et al., 2024)."""
     accumulate: int = number(1, at_least=1)

@@ -1,6 +1,6 @@
 """Optimizers of users, from any file or package: functions that return an `optax.GradientTransformation`.
 
-The user's code is run when it is named. It is not run when the record of a run is read.
+The code is executed when a user names it. Reading the record of a run does not execute it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class ImportedOptimizer(Loadable, FactoryOptimizer):
 
     @property
     def decay_form(self) -> DecayForm:  # type: ignore[override]
-        """How its weight decay enters. It is measured if the function has its own decay; otherwise it is coupled."""
+        """Whether its weight decay is coupled or decoupled. If the function has its own decay, this is measured."""
         return measure_decay_form(self) if DECAY in self.arguments.values() else "coupled"
 
     def examine(self, like: PyTree[Any] | None = None) -> None:
@@ -239,7 +239,9 @@ class RecordedOptimizer(Record, Optimizer):
 
 
 def load(reference: str) -> type[ImportedOptimizer]:
-    """Returns the class of the optimizers that a user's function makes. Its file or package is run once for each text.
+    """Returns the class of the optimizers that a user's function makes.
+
+    The file or package is executed once for each version of its text.
 
     The file can also give, by the function's name, the search space, the schedule for training, and the parameters to
     evaluate::
@@ -252,13 +254,14 @@ def load(reference: str) -> type[ImportedOptimizer]:
       reference: `package.module:function`, also of a module in the working directory, or `path/to/file.py:function`.
 
     Raises:
-      UserError: if the function cannot be imported, is not a function, or has a parameter that no flag can set.
+      UserError: if the function cannot be imported, is not a function, or has a parameter that no flag can set; or if
+        its entry in SPACES, SCHEDULES or EVALUATED is invalid.
     """
     return USERS.load(reference)
 
 
 def load_again(reference: str, file: str, code: str) -> type[ImportedOptimizer]:
-    """Returns an optimizer that another process, maybe on another machine, has loaded under the same reference.
+    """Returns the class that another process, maybe on another machine, has loaded under the same reference.
 
     Its module is imported if this is possible and the text is the same; otherwise its file is run.
 

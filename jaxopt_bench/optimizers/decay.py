@@ -30,7 +30,14 @@ def measure_decay_form(optimizer: Optimizer) -> DecayForm:
     depend on earlier gradients, but not on the earlier decay. In a linear rule without memory, such as plain SGD, both
     forms are equal; this counts as coupled. A rule whose updates cannot be computed here also counts as coupled. If the
     first update is zero, as in SOAP, the second one is used.
+
+    A decoupled decay is unscaled if it changes the first update by the same amount for a twice as large learning rate.
     """
+    form = _coupled_or_decoupled(optimizer)
+    return "unscaled" if form == "decoupled" and _is_unscaled(optimizer) else form
+
+
+def _coupled_or_decoupled(optimizer: Optimizer) -> DecayForm:
     without, decayed = (_Updates.of(optimizer, coefficient) for coefficient in (0.0, _COEFFICIENT))
     if without is not None and decayed is not None and not np.any(without.first) and not np.any(decayed.first):
         without, decayed = (_Updates.of(optimizer, coefficient, idle=1) for coefficient in (0.0, _COEFFICIENT))
@@ -44,6 +51,18 @@ def measure_decay_form(optimizer: Optimizer) -> DecayForm:
     remembers_gradients = not _close(without.second, without.second_after_larger)
     remembers_decay = not _close(changes.second, changes.second_alone)
     return "decoupled" if remembers_gradients and not remembers_decay else "coupled"
+
+
+def _is_unscaled(optimizer: Optimizer) -> bool:
+    """Returns whether a decoupled decay does not depend on the learning rate."""
+    changes = []
+    for factor in (1.0, 2.0):
+        decayed = _Updates.of(optimizer, _COEFFICIENT, factor=factor)
+        without = _Updates.of(optimizer, 0.0, factor=factor)
+        if decayed is None or without is None:
+            return False
+        changes.append(decayed.first - without.first)
+    return bool(np.any(changes[0])) and _close(changes[1], changes[0])
 
 
 class _Updates(NamedTuple):
@@ -68,15 +87,16 @@ class _Updates(NamedTuple):
     second_alone: np.ndarray
 
     @classmethod
-    def of(cls, optimizer: Optimizer, weight_decay: float, idle: int = 0) -> _Updates | None:
+    def of(cls, optimizer: Optimizer, weight_decay: float, idle: int = 0, factor: float = 1.0) -> _Updates | None:
         """Returns the updates of an optimizer with some weight decay; None if they cannot be computed.
 
         Args:
           optimizer: the optimizer. Modifications, such as the cautious mask, are switched off.
           weight_decay: its coefficient.
           idle: the number of steps before the first one.
+          factor: the factor on its learning rate.
         """
-        rate = rate_or_fallback(optimizer.learning_rate)
+        rate = factor * rate_or_fallback(optimizer.learning_rate)
         try:
             setting = dataclasses.replace(optimizer, learning_rate=rate, weight_decay=weight_decay, **UNMODIFIED)
             with concurrent.futures.ThreadPoolExecutor(1) as executor:  # another thread: this one may be tracing

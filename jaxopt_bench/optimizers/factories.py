@@ -31,9 +31,13 @@ from jaxopt_bench.user_config import reserved_names
 ScheduleForm = Literal["argument", "callable", "updates"]
 
 Filling = Literal["mask", "required_mask", "key", "axes"]
-"""The value of an argument that a function leaves to its caller: the mask of `decay_mask` (None for all parameters,
-unless the function has no default and so may not accept None), the run's own random key, or the axes that make a
-parameter a matrix."""
+"""The value that this program gives to an argument that a function leaves to its caller.
+
+* "mask": the mask of the field `decay_mask`; None if all parameters decay.
+* "required_mask": the same, but the mask of all parameters instead of None, because the argument has no default.
+* "key": the run's own random key.
+* "axes": the function `matrices`, which returns the axes that make a parameter a matrix.
+"""
 
 SHARE = Bounds(at_least=0, below=1)
 BOUNDS: Mapping[str, Bounds] = {
@@ -165,7 +169,7 @@ class FactoryOptimizer(Optimizer):
         self, numbers: Mapping[str, Any], context: StepContext, form: Form
     ) -> optax.GradientTransformation | None:
         """Returns the function's transformation without weight decay; None if it has no decoupled decay of its own."""
-        if DECAY not in self.arguments.values() or DECAY not in numbers or self.decay_form != "decoupled":
+        if DECAY not in self.arguments.values() or DECAY not in numbers or self.decay_form == "coupled":
             return None
         decay = numbers[DECAY]
         # if the decay is the Python number 0, a function may leave out the decay and its state
@@ -238,7 +242,8 @@ def optimizer_class(
     integer, a boolean, a text or an enumeration becomes a static field. A parameter that has a default and cannot be
     written as JSON keeps its default. Some parameters are filled if the function leaves them to its caller: `mask` and
     `weight_decay_mask` by the field `decay_mask`, `key` by the run's own random key, and parameters whose names end in
-    `weight_dimension_numbers` by `matrices`.
+    `weight_dimension_numbers` by `matrices`. If the function has no learning rate, the class still has the field
+    `learning_rate`, with the default 1, and it multiplies the updates.
 
     Args:
       name: the name of the class.
@@ -345,7 +350,7 @@ def _argument(
     if found is None and default is NOT_GIVEN:
         raise UserError(
             f"{name_of(factory)} has the parameter {parameter.name!r} without a default and without a type that a "
-            "flag can have. Expected a default, or float, int, bool, str, an enumeration, or a tuple of floats."
+            "flag can have. Expected a default, or the type float, int, bool, str, an enumeration or a Literal."
         )
     return found
 

@@ -94,18 +94,18 @@ def fused_update(
     Args:
       optimizer: one that has a fused form, see `has_fused_form`.
       hyperparameters: its float fields by name, as arrays.
-      context: the schedule's factor on the learning rate, and the progress of training.
+      context: only its `multiplier` is read, the schedule's factor on the learning rate.
       gradients: float32 arrays of the shapes of `params`.
       opt_state: the state of `optimizer.transform`.
       params: float32 arrays.
-      loss: if it is given, and it or a norm is not finite, the parameters do not change. This needs a copy of the
-        parameters: one more pass over memory.
+      loss: if it is given, and it or a norm is not finite, the parameters do not change, but the state does. This needs
+        a copy of the parameters: one more pass over memory.
 
     Raises:
       UserError: if the CPU kernels are not built.
     """
     if library() is None:
-        raise UserError(f"{LIBRARY} is not built. {COMMAND} builds it; or use optax's updates.")
+        raise UserError(f"{LIBRARY} is not built. {COMMAND} builds it. Or set JAXOPT_BENCH_UPDATES=optax.")
     rule, leaves = _RULES[type(optimizer)](optimizer), jax.tree.leaves(params)
     before = find_state(opt_state, rule.state) if rule.state else None
     slots = [leaf for name in rule.slots for leaf in jax.tree.leaves(getattr(before, name))]

@@ -9,20 +9,21 @@ from typing import Any
 import optax
 
 from jaxopt_bench.optimizers.adam import Adam, AdamW, Nadam, NAdamW
-from jaxopt_bench.optimizers.adapters import schedule_free_adamw
+from jaxopt_bench.optimizers.adapters import NOT_MATRICES, schedule_free_adamw
 from jaxopt_bench.optimizers.base import Optimizer
 from jaxopt_bench.optimizers.factories import FactoryOptimizer
 from jaxopt_bench.optimizers.schedules import Constant, Cosine, Schedule
 from jaxopt_bench.optimizers.sgd import SGD
 
-_MATRICES = """import jax
+_MATRICES = f"""import jax
 
 
 def matrices(params):
-    # Kernels are matrices from all axes but the last to the last. Biases, scales and a layer "head" are left to Adam.
+    # A kernel is a matrix: the last axis has its outputs, and all other axes have its inputs. Adam updates the other
+    # arrays: biases, scales, the layer "head", embeddings and positions.
     def of_leaf(path, leaf):
-        head = any(getattr(part, "key", None) == "head" for part in path)
-        if leaf.ndim < 2 or head:
+        left = any(getattr(part, "key", None) in {NOT_MATRICES} for part in path)
+        if leaf.ndim < 2 or left:
             return None
         return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 

@@ -33,9 +33,9 @@ EXCLUDED_OPTIMIZERS: Mapping[str, str] = {
     "sam": "needs a second gradient, at other parameters, in every step",
     "sophia": "needs an estimate of the Hessian's diagonal",
     "dpsgd": "needs the gradient of each example by itself",
-    "optimistic_adam": "superseded in optax by optimistic_adam_v2, which is here",
+    "optimistic_adam": "optax replaced it by optimistic_adam_v2, which the table has under the name optimistic_adam",
 }
-"""The optimizers of optax that are not in the table, and the reasons."""
+"""The functions of optax that are not in the table, and the reasons."""
 
 _BY_ITSELF = IntendedSchedule("constant", "its authors: the step sizes shrink by themselves")
 _LINE = IntendedSchedule("constant", "its authors: the loss sets the step size")
@@ -77,7 +77,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-2,
         "renamed": {"weight_decay_rate": "weight_decay"},
         "kinds": {"decay_offset": int},
-        "decay_form": "decoupled",
+        "decay_form": "unscaled",
         "own_axes": {
             "eps": Axis(1e-30, 1e-3, "log", "from the 1e-30 of Shazeer & Stern, 2018"),
             "decay_rate": Axis(0.5, 1.0, "linear", "Shazeer & Stern, 2018, section 7.2"),

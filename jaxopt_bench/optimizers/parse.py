@@ -36,7 +36,7 @@ class Range:
     """Points from `low` to `high`, both included, evenly spaced in their logarithm.
 
     Raises:
-      UserError: if there are no such points, or more than a grid can have runs.
+      UserError: if not 0 < `low` < `high`, `high` is infinite, or `count` is not between 2 and `MOST_POINTS`.
     """
 
     low: float
@@ -46,9 +46,8 @@ class Range:
     def __post_init__(self) -> None:
         if not (0 < self.low < self.high < math.inf and 2 <= self.count <= MOST_POINTS):
             raise UserError(
-                f"the range {self.low:g}..{self.high:g}:{self.count} has no points that are evenly spaced in their "
-                f"logarithm. Expected LOW..HIGH:COUNT with 0 < LOW < HIGH and 2 <= COUNT <= {MOST_POINTS:,}, such as "
-                "1e-4..1e-1:8."
+                f"the range {self.low:g}..{self.high:g}:{self.count} is invalid. Expected LOW..HIGH:COUNT with "
+                f"0 < LOW < HIGH and 2 <= COUNT <= {MOST_POINTS:,}, such as 1e-4..1e-1:8."
             )
 
     @property

@@ -140,8 +140,8 @@ class Cosine(WarmupSchedule):
 class Linear(WarmupSchedule):
     """Linear warm-up, then linear decay to `final` at the end of training (Bergsma et al., "Straight to zero", 2025).
 
-    Step t of T steps has the multiplier of t / T, like PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
-    the learning rate.
+    Step t of T steps, counted from 0, has the multiplier at the share t / T of training, like PyTorch's `LinearLR`. So
+    with `final=0` and without a warm-up, the last step has 1 / T of the learning rate.
     """
 
     final: float = number(0.0, at_least=0)
@@ -161,8 +161,8 @@ class WarmupStableDecay(WarmupSchedule):
     """Linear warm-up, constant learning rate, then linear cooldown to `final`: "WSD", also called trapezoidal
     (Zhai et al., "Scaling vision transformers", 2022; Hu et al., "MiniCPM", 2024).
 
-    As in `Linear`, `final` is reached one step after the last. If warm-up and cooldown overlap, the lower of the two
-    applies.
+    As in `Linear`, the last step is still above `final`, which a step after it would have. If warm-up and cooldown
+    overlap, the lower of the two applies.
     """
 
     cooldown: float = number(0.2, at_least=0, at_most=1)

@@ -78,7 +78,8 @@ def scale_by_soap(
     * Before a QR decomposition, columns are sorted by their estimated eigenvalues, and V is sorted with them.
     * eps is added to the root of V before the bias is corrected.
     * Each axis of a convolution's kernel is preconditioned separately; axes are not merged (the code's default).
-    * Vectors, scalars, and axes longer than `max_precond_dim` have no bases: for these, SOAP is Adam.
+    * Vectors, scalars, and axes longer than `max_precond_dim` have no basis. For an array without any basis, SOAP is
+      Adam.
 
     `lax.switch` skips the decompositions in steps without a refresh, also within `lax.scan` and `lax.map`. Under
     `vmap`, if population members have separate states, both decompositions are computed in every step, and one result

@@ -71,8 +71,9 @@ class ModularAddition(ProblemConfig):
         train, rest = self._counts
         if min(train, rest // 2) < 1:
             raise UserError(
-                f"ModularAddition.train_fraction is {self.train_fraction}, which divides the {self.modulus**2} pairs "
-                f"into {train} to train on and {rest} others. Expected a fraction that gives at least 1 and 2 pairs."
+                f"ModularAddition.train_fraction is {self.train_fraction}, which leaves {train} training pairs and "
+                f"{rest} other pairs of {self.modulus**2}. Expected a fraction that leaves at least 1 training pair "
+                "and 2 other pairs."
             )
 
     @property

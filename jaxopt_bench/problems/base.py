@@ -211,7 +211,9 @@ class ProblemConfig(Config, abc.ABC):
         Raises:
           UserError: if this kind of problem cannot do that.
         """
-        raise UserError(f"{type(self).__name__} cannot be trained on its validation examples. Expected refit False.")
+        raise UserError(
+            f"{type(self).__name__} cannot be trained on its validation examples. Expected Study.refit=False."
+        )
 
     @property
     def validates(self) -> bool:

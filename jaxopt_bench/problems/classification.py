@@ -50,7 +50,8 @@ class LabelledInputs(NamedTuple):
 class Classification(SplitProblem):
     """A network is trained to predict classes. The loss is the mean cross-entropy in nats; accuracy is the main metric.
 
-    Inputs are normalised, or standardised, by the mean and the standard deviation of the training split.
+    Inputs are normalised, or standardised, by their mean and standard deviation over the training and validation
+    examples.
 
     Raises:
       UserError: if the data set is unknown, the model or the augmentation does not fit it, or a field has the wrong
@@ -76,7 +77,7 @@ class Classification(SplitProblem):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type of the computations of the network. Parameters are always float32."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
-    """The share of `train`, at its end, that is used for validation instead of training; 0 for none."""
+    """The share of the training split that is used for validation: its last examples. 0 means no validation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -55,7 +55,7 @@ class ImportedProblem(Loadable, ProblemConfig):
             return dataclasses.replace(self, **{_FRACTION: 0.0})
         raise UserError(
             f"the problem {self.reference} cannot be trained on its validation examples: it has no argument "
-            f"{_FRACTION}. Expected such an argument, or refit False."
+            f"{_FRACTION}. Expected such an argument, or Study.refit=False."
         )
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
@@ -96,7 +96,9 @@ class RecordedProblem(Record, ProblemConfig):
 
 
 def load(reference: str) -> type[ImportedProblem]:
-    """Returns the problem that a user's function defines. The file or package is executed once per version of its text.
+    """Returns the class of the problems that a user's function defines.
+
+    The file or package is executed once for each version of its text.
 
     Args:
       reference: `package.module:function` (the module may be in the working directory) or `path/to/file.py:function`.
@@ -108,11 +110,14 @@ def load(reference: str) -> type[ImportedProblem]:
 
 
 def wrap_problem(function: Callable[..., Problem]) -> type[ImportedProblem]:
-    """Returns the problem that an imported function defines.
+    """Returns the class of the problems that an imported function defines.
 
     Args:
       function: a function at the top level of a file. The text of the file distinguishes it from others with the same
         name.
+
+    Raises:
+      UserError: if it is not at the top level of a file; and as `load` does.
     """
     return USERS.describe(function)
 

@@ -87,7 +87,7 @@ class Function(ProblemConfig):
 class NoisyQuadratic(Function):
     """The noisy quadratic model: f(θ) = ½ Σ hᵢ (θᵢ − c)² with hᵢ = 1/i, and noisy gradients.
 
-    The noise of a gradient has the covariance diag(h) / B, where B is the batch size. c is the center. Every θᵢ is
+    The noise of a gradient has the covariance diag(h) / B with the batch size B. c is the center. Every initial θᵢ is
     drawn from a standard normal distribution. In evaluation the loss is f itself: the expected loss, without noise.
 
     Source: Zhang et al., 2019 (arXiv 1907.04164), section 3, with 10,000 dimensions and c = 0.
@@ -96,7 +96,8 @@ class NoisyQuadratic(Function):
     dimensions: int = number(1000, at_least=1)
     """The number of parameters."""
     center: float = 0.0
-    """All coordinates of the minimum. At 0, weight decay moves towards it, an advantage that networks do not give."""
+    """The value of every coordinate of the minimum. At 0, weight decay moves the parameters towards the minimum, an
+    advantage that weight decay does not have on networks."""
 
     def to_json(self) -> dict[str, Any]:
         """See `Config.to_json`. `center` is omitted if it is 0: older records do not have the field."""

@@ -43,7 +43,8 @@ class Language(SplitProblem):
     without its folder. The boundary after a word is predicted like a letter. Padding is neither predicted nor counted.
 
     Raises:
-      UserError: if the model does not accept tokens, or a field has the wrong type or is out of bounds.
+      UserError: if the model does not accept tokens, `length` is given for words or `limit` for a text file, or a field
+        has the wrong type or is out of bounds.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
@@ -54,7 +55,7 @@ class Language(SplitProblem):
     model: Model = Transformer()  # noqa: RUF009 (it is frozen)
     """The network."""
     length: int | None = number(None, at_least=2)
-    """The number of predicted bytes in a window of a text file; None means 64. Words have their own length."""
+    """The number of predicted bytes in a window of a text file; None means 64. With "words" it must be None."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type of the computations of the network. Parameters are always float32."""
     validation_fraction: float = number(0.1, at_least=0, below=1)

@@ -50,7 +50,7 @@ class Reconstruction(SplitProblem):
     code: int = number(8, at_least=1)
     """The number of code units, without an activation."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
-    """The share of `train`, at its end, that is used for validation; 0 for none."""
+    """The share of the training split that is used for validation: its last examples. 0 means no validation."""
     per_pixel: bool = False
     """Whether the loss is divided by the number of pixels (for a variational autoencoder, by `levels` times this
     number). The optimum is the same, and the default learning rates of SGD work better with such a loss."""

@@ -17,9 +17,9 @@ from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, DecayFacts, K
 from jaxopt_bench.optimizers.text import describe_parameter_group, rules_in_words
 
 ARRAYS_NOTE = (
-    "updates: what the first ones are like; update: the root mean square (RMS) of the first one; rate: the learning "
-    "rate; parameters: their RMS, which is that of He's initialisation; –: "
-    "not shown for a single number"
+    "updates: the kind of the first updates. update / rate: the root mean square (RMS) of the first update, divided by "
+    "the learning rate. update / parameters: the same RMS, divided by that of the parameters (kernels: He's "
+    "initialisation; other arrays: 0.1). –: not known, such as the kind for a single number."
 )
 """The meaning of the columns of `arrays_table`."""
 

@@ -131,6 +131,8 @@ LOG: Mapping[str, Any] = {
     "axis": alt.Axis(format=".4~g", tickCount=5),
 }
 """Numeric axes. They do not have to start at zero."""
+EQUAL_MARGIN = 0.02
+"""The share of a number that an axis shows on each side if all drawn numbers are equal."""
 
 _LEGENDS: Mapping[str, Mapping[str, Any]] = {
     "stroke": {"symbolType": "stroke", "symbolSize": 250, "symbolOpacity": 1},
@@ -183,9 +185,17 @@ def file_name(words: str) -> str:
 
 
 def axis(*columns: pl.Series, logarithmic: bool = True) -> Mapping[str, Any]:
-    """Returns the scale and axis of some numbers: logarithmic if `logarithmic` is true and all numbers are positive."""
-    values = [column.drop_nulls() for column in columns]
-    return LOG if logarithmic and all(extent(v)[0] > 0 for v in values if len(v)) else LINEAR
+    """Returns the scale and axis of some numbers: logarithmic if `logarithmic` is true and all numbers are positive.
+
+    If all numbers are equal, the axis is linear and extends beyond them, so that its labels are round numbers.
+    Otherwise the number itself would be the only label, such as 95.8333.
+    """
+    ends = [extent(column) for column in columns if column.count()]
+    least, greatest = min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
+    if ends and least == greatest:
+        margin = EQUAL_MARGIN * abs(least) or 1.0
+        return {**LINEAR, "scale": alt.Scale(domain=[least - margin, least + margin], nice=False)}
+    return LOG if logarithmic and all(low > 0 for low, _ in ends) else LINEAR
 
 
 def extent(numbers: pl.Series) -> tuple[float, float]:

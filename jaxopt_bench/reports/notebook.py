@@ -1,4 +1,4 @@
-"""The display of a run, of results, and of a verdict in a notebook: HTML with tables and pictures, without scripts.
+"""The display of a run, a study, results, and a verdict in a notebook: HTML with tables and pictures, without scripts.
 
 The HTML is stored in the notebook, so it is short: the answer, the table of results, and the most important charts.
 """
@@ -14,11 +14,12 @@ import jinja2
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import tables
 from jaxopt_bench.reports.figure import Figure
-from jaxopt_bench.reports.html import Block, Figures, Report, Section, Tabular, Text, resource
+from jaxopt_bench.reports.html import Block, Figures, Items, Report, Section, Tabular, Text, resource
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.table import Table
 from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs import Run
+from jaxopt_bench.study import Study, protocol
 from jaxopt_bench.verdict import Verdict, paragraphs
 
 MOST_FIGURES = 2
@@ -29,7 +30,7 @@ def notebook_html(shown: object) -> str | None:
     """Returns an object as HTML for a notebook.
 
     Args:
-      shown: a run, results, or a verdict.
+      shown: a run, a study, results, or a verdict.
 
     Returns:
       The HTML; None if the files of a run cannot be read any more. A notebook then shows the object's `repr`.
@@ -46,8 +47,11 @@ def notebook_html(shown: object) -> str | None:
                 report, path = report_of(shown, "Runs"), shown.folder
             case Verdict():
                 report = _verdict_report(shown)
+            case Study():
+                rules = Section("Protocol", (Items(tuple(protocol(shown))),), brief=True)
+                report = Report(shown.name, shown.question, (rules,), {})
             case _:
-                raise TypeError(f"{type(shown).__name__} has no display. Expected: Run, Results or Verdict.")
+                raise TypeError(f"{type(shown).__name__} has no display. Expected: Run, Study, Results or Verdict.")
     except UserError:
         return None
     note = "" if path is None else f"All figures and tables: jaxopt-bench report {path}"
@@ -86,7 +90,7 @@ def _brief(section: Section) -> Iterator[Block]:
     any_table = False
     for block in section.blocks:
         match block:
-            case Text(lead=True):
+            case Text(lead=True) | Items():
                 yield block
             case Tabular() if not any_table:
                 any_table = True

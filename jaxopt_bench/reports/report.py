@@ -229,7 +229,7 @@ def _study_sections(study: _StudyReport, found: Mapping[str, SeriesStyle]) -> It
         else:
             yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study, subject)), brief=True)
     if (claimed := tables.claims_table(judge_claims(study.results, study.document))) is not None:
-        yield Section(f"What others have said{end}", (Tabular(_with_prefix(claimed, study.tag)),))
+        yield Section(f"Claims{end}", (Tabular(_with_prefix(claimed, study.tag)),))
     for subject in [] if many else study.subjects:
         yield from _chart_sections(subject, found, end)
     yield Section(f"Protocol{end}", (Items(tuple(study.document.protocol)),))
@@ -332,7 +332,7 @@ def _provenance(results: Results, documents: Sequence[Document], repeats: int = 
     if documents:
         again = "If you have the folder of a study, jaxopt-bench compare FOLDER --out NEW trains all its runs again."
         blocks.append(Text(again))
-    return Section("Made with", tuple(blocks))
+    return Section("Software, hardware and commands", tuple(blocks))
 
 
 def _values(column: pl.Series) -> str:

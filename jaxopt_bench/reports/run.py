@@ -61,7 +61,8 @@ def run_sections(
         sections.append(Section("Charts", (Figures(tuple(charts)),), brief=True))
     if evaluation is None:
         hint = (
-            "This run has no recorded predictions. This command records them. If the run has a checkpoint, it is used:"
+            "This run has no recorded predictions. The command below records them, from the last checkpoint if the run "
+            "has one:"
         )
         return [*sections, Section("Predictions", (Text(hint), Code(f"{command(run)} --evaluation")))]
     names = {figure.name for figure in charts}
@@ -77,6 +78,7 @@ def run_sections(
 def command(run: Run) -> str:
     """Returns the command that repeats a run: the experiment's name, and the settings that differ from the catalog.
 
+    If the catalog does not have the experiment, the command has only its name, and does not repeat the run's settings.
     It only reads `config.json`. It does not run any code that this file names.
     """
     ours = unpack_workload(run.config["experiment"])
@@ -118,7 +120,9 @@ def _flag(name: str, value: object) -> list[str]:
 
 def _result_blocks(run: Run, row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Iterator[Block]:
     if row["status"] == "running":
-        yield Text("This run is in progress, or was killed. The same command continues it.", lead=True)
+        yield Text(
+            "This run is in progress, or was killed. If it was killed, the command below continues it.", lead=True
+        )
     else:
         said = [
             f"{row['parameters']:,} parameters" if row["parameters"] is not None else None,
@@ -235,7 +239,8 @@ def _describe_evaluation(evaluation: Evaluation) -> str:
     if found.outputs:
         said.append(f"the outputs {', '.join(f'{n} {list(a.shape)}' for n, a in found.outputs.items())}")
     count = len(found.statistics[LOSS])
-    return f"The file {EVALUATION} has, of each of the {count:,} {SPLIT_WORDS[split]} examples, {' and '.join(said)}."
+    each = f"For each of the {count:,} {SPLIT_WORDS[split]} examples"
+    return f"{each}, the file {EVALUATION} contains {' and '.join(said)}."
 
 
 def _png(image: UInt8[np.ndarray, "height width channels"]) -> str:

@@ -49,14 +49,14 @@ def suite_table(found: SuiteVerdict) -> Table:
 
 def _note(found: SuiteVerdict) -> str:
     said = [
-        "Score: the interquartile mean over all runs of the share of the way from an untrained model (0) to the best "
-        "mean (1), for losses on a logarithmic scale. The 95% interval of a number is for other seeds on the same "
-        "workloads; the interval beside it is for other workloads of this kind."
+        "Score: each run's result is a share of the way from an untrained model (0) to the best mean (1), on a "
+        "logarithmic scale for losses; the score is the interquartile mean of these shares. The 95% interval of a "
+        "number is for other seeds on the same workloads; the interval beside it is for other workloads of this kind."
     ]
     if found.speed_ups:
         said.append(
-            f"Steps: the share of the steps of {found.reference} in which the mean over seeds reaches its final "
-            "result, the median over workloads."
+            f"Steps: the mean over an optimizer's seeds needs this share of the steps of {found.reference} to reach "
+            f"the final result of {found.reference} (median over workloads)."
         )
     return " ".join(said)
 

@@ -20,9 +20,9 @@ WIDTH = 19  # characters of the plot, so that the table fits a terminal of 80
 def sweep_table(rows: Sequence[SettingRow], title: str, metrics: Sequence[Metric]) -> Table:
     """Returns the table of a sweep, with a plot of the headline metric against the settings.
 
-    The split is the validation split if there is one, otherwise the test split if it was read, otherwise the clean part
-    of the training split. With several seeds, the numbers are means, with their 95% intervals below. A star marks the
-    row with the lowest mean loss among those in which no run diverged.
+    The split is the validation split if there is one, otherwise the test split if it was read, otherwise the first
+    training examples, evaluated without augmentation and dropout. With several seeds, the numbers are means, with their
+    95% intervals below. A star marks the row with the lowest mean loss among those in which no run diverged.
 
     Args:
       rows: one row per setting, from `rows_by_setting`.

@@ -87,7 +87,10 @@ def ranking_table(verdict: Verdict, ranking: Ranking, recorded: Collection[str] 
 
 
 def pairs_table(verdict: Verdict, ranking: Ranking) -> Table | None:
-    """Returns all pairs of contenders: the difference, its test, and the number of seeds needed to detect it."""
+    """Returns all pairs of contenders: the difference, its test, and the number of seeds needed to detect it.
+
+    The table is None if there are no pairs.
+    """
     of_searches = verdict.study.repetitions > 1
     many = "searches" if of_searches else "seeds"
     rows, numbers = [], []
@@ -134,10 +137,10 @@ def pairs_table(verdict: Verdict, ranking: Ranking) -> Table | None:
     note = (
         "The lead is the difference of the mean of the first and the mean of the second; it is positive if the first "
         f"is better. p values are of Welch's t test, adjusted for {count} comparison{'s' * (count != 1)} by Holm's "
-        f"method. The intervals hold all {count} differences at once with 95% (Bonferroni).{_of_examples(ranking)} "
-        f"Wins are counted over all pairs of {one} of the first and one of the second. {many.capitalize()} needed: "
-        "how many of each would show a difference of this size with a power of 80%, for the least and the greatest "
-        "deviation within its 95% interval."
+        f"method. The intervals contain all {count} true differences at once with a probability of 95% (Bonferroni)."
+        f"{_of_examples(ranking)} Wins are counted over all pairs of {one} of the first and one of the second. "
+        f"{many.capitalize()} needed: the number of {many} of each optimizer that would show a difference of this size "
+        "with a power of 80%, for the least and the greatest deviation within its 95% interval."
     )
     return _table("pairs", f"Every pair on {ranking.workload}", columns, rows, numbers, note)
 
@@ -154,13 +157,16 @@ def _of_examples(ranking: Ranking) -> str:
     if ranking.test_examples is None:
         return ""
     return (
-        f" That on new data also covers the choice of the {ranking.test_examples:,} test examples; it decides which "
-        "differences are significant."
+        f" The interval on new data also covers the choice of the {ranking.test_examples:,} test examples. It decides "
+        "which differences are significant."
     )
 
 
 def selection_table(ranking: Ranking) -> Table | None:
-    """Returns the values of the winners; an asterisk marks a value at the edge of its range."""
+    """Returns the values of the winners; an asterisk marks a value at the edge of its range.
+
+    The table is None if no winner has been selected.
+    """
     rows, numbers = [], []
     for s in ranking.standings:
         for winner in s.winners:
@@ -180,11 +186,14 @@ def selection_table(ranking: Ranking) -> Table | None:
     if not rows:
         return None
     note = "* at the edge of its range." if any(number["edge"] for number in numbers) else ""
-    return _table("selected", "What was selected", ["optimizer", "values"], rows, numbers, note)
+    return _table("selected", "Selected values", ["optimizer", "values"], rows, numbers, note)
 
 
 def finalists_table(verdict: Verdict, ranking: Ranking) -> Table | None:
-    """Returns the results of the finalists with other seeds; these results select the winners."""
+    """Returns the results of the finalists with other seeds; these results select the winners.
+
+    The table is None if there are no finalists.
+    """
     study, judged = verdict.study, ranking.measures.judged
     by_steps = study.select == STEPS
     rows, numbers = [], []
@@ -208,7 +217,7 @@ def finalists_table(verdict: Verdict, ranking: Ranking) -> Table | None:
 
 
 def claims_table(answered: Sequence[ClaimResult]) -> Table | None:
-    """Returns the claims with their answers and the evidence."""
+    """Returns the claims with their answers and the evidence; None if there are no claims."""
     if not answered:
         return None
     several = len({a.workload for a in answered}) > 1
@@ -223,7 +232,7 @@ def claims_table(answered: Sequence[ClaimResult]) -> Table | None:
 
 
 def divergence_table(subject: WorkloadData) -> Table | None:
-    """Returns the runs that diverged, each with its step of divergence."""
+    """Returns the runs that diverged, each with its step of divergence; None if no run diverged."""
     found = subject.runs.filter(pl.col("status") == "diverged").sort("series", "phase", "repetition", "trial", "seed")
     if not len(found):
         return None
@@ -240,7 +249,10 @@ def divergence_table(subject: WorkloadData) -> Table | None:
 
 
 def cost_table(subject: WorkloadData) -> Table | None:
-    """Returns the cost of the runs: their number, seconds, and examples per second."""
+    """Returns the cost of the runs: their number, seconds, and examples per second.
+
+    The table is None if no run that has ended has a number of seconds.
+    """
     ended = subject.ended.filter(pl.col("seconds").is_not_null())
     if not len(ended):
         return None
@@ -264,7 +276,7 @@ def cost_table(subject: WorkloadData) -> Table | None:
     ]
     columns = ["optimizer", "runs", "seconds a run, median", "examples/s, median", "all together"]
     note = "Examples/s is the speed of training, for all runs together that one program trained at once."
-    return _table("cost", "What it cost", columns, rows, numbers, note)
+    return _table("cost", "Cost of training", columns, rows, numbers, note)
 
 
 def settings_table(subject: WorkloadData) -> Table:

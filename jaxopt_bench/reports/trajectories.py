@@ -198,7 +198,10 @@ def _is_calm(points: Float[np.ndarray, "rates steps+1 2"], ground: Surface) -> n
 
 def equal_paths_in_words(drawn: Sequence[Trajectory]) -> list[str]:
     """Returns a sentence for each group of `equal_paths`."""
-    return [f"{join_words(group)} take the same steps on two numbers." for group in equal_paths(drawn)]
+    return [
+        f"{join_words(group)} take the same steps on all of these surfaces, so only one of their paths is visible."
+        for group in equal_paths(drawn)
+    ]
 
 
 def heights_of(path: Trajectory) -> Float[np.ndarray, " steps+1"]:

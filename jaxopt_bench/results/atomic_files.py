@@ -91,7 +91,9 @@ def _move_pending(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def lock_folder(folder: pathlib.Path, wait: bool = True) -> Iterator[None]:
-    """Locks a folder for this process, without a file in it, because results are kept under version control.
+    """Locks a folder for this process. It creates no lock file, because results are kept under version control.
+
+    If the file system cannot lock folders, nothing is locked.
 
     Args:
       folder: an existing folder.

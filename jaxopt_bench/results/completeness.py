@@ -32,6 +32,7 @@ def incomplete_in_words(results: Results) -> str | None:
             more = f" and {len(missing) - MOST} others" if len(missing) > MOST else ""
             said.append(
                 f"The study {document.study.name} is not complete: {len(planned) - len(missing)} of {len(planned)} "
-                f"optimizers on workloads have finished. Missing: {'; '.join(missing[:MOST])}{more}."
+                f"pairs of an optimizer and a workload have finished. Missing: {'; '.join(missing[:MOST])}{more}. They "
+                "are trained when `compare` continues the study."
             )
     return " ".join(said) or None

@@ -135,7 +135,7 @@ class Results(NotebookDisplay):
 
         Raises:
           UserError: if the results belong to several studies, or the folder holds a study that was not recorded by
-            `save`.
+            `save`, or recorded results of another study.
         """
         folder = pathlib.Path(folder)
         self.check_can_save(folder)
@@ -147,9 +147,15 @@ class Results(NotebookDisplay):
         """Checks that these results can be written into a folder; see `save`."""
         if len(self.documents) > 1:
             raise UserError(f"these are the results of {len(self.documents)} studies. Expected: one study.")
-        recorded = current_path(folder, RUNS).exists()
-        if current_path(folder, DOCUMENT).exists() and not (self.documents and recorded):
-            raise UserError(f"{folder} holds a study. Expected: another folder, or one that recorded this study.")
+        if not current_path(folder, DOCUMENT).exists():
+            return
+        if not (self.documents and current_path(folder, RUNS).exists()):
+            raise UserError(f"{folder} holds a study, which these results cannot replace. Expected: another folder.")
+        there, own = read_document(current_path(folder, DOCUMENT)).study.name, self.documents[0].study.name
+        if there != own:
+            raise UserError(
+                f"{folder} holds recorded results of the study {there}, not of {own}. Expected: another folder."
+            )
 
     def write(self, folder: pathlib.Path, *, compact: bool = False, compression: int = COMPRESSION) -> None:
         """Writes the same files as `save`, into a folder that this process has locked.

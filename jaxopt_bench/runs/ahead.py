@@ -15,10 +15,12 @@ from jaxopt_bench.training import compile_initial_states
 
 
 def compile_ahead(experiments: Sequence[Experiment], options: Options) -> None:
-    """Compiles the training program of some experiments in advance, on a CPU.
+    """Compiles the programs for training some experiments, and for their initial states, in advance on a CPU.
 
-    `train_population` uses the compiled program if it gets the same options. On other devices this function does
-    nothing, because the compiler needs the device that is training at that time.
+    `train_population` uses the compiled programs if it gets the same experiments and options. For a single experiment
+    only the program for the initial state is compiled. This function does nothing on other backends, because the
+    compiler needs the device that is training at that time. It also does nothing if several processes or devices are
+    used, or if `options.largest` is given.
 
     Args:
       experiments: runs that one program can train.

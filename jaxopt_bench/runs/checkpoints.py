@@ -17,7 +17,7 @@ import logging
 import os
 import pathlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
@@ -68,13 +68,16 @@ class Checkpoints:
         Args:
           directory: the folder of checkpoints. It is created if it does not exist; its parent must exist.
           keep: the number of latest checkpoints to keep, in addition to the best one.
-          after: the step from which the run continues. Later checkpoints are damaged, since otherwise the run would
-            continue from them. They are removed, so that new checkpoints can have their names.
-          last: the last step of the run.
+          after: the step from which the run continues; None keeps all complete checkpoints. Later checkpoints are
+            removed, so that new checkpoints can have their names. They are damaged, since otherwise the run would
+            continue from the last of them.
+          last: the last step of the run. Folders of the user with numbers above it stay, because no checkpoint will
+            have their names. If it is None, all later numbers count.
           warn: called with a message if something cannot be removed.
 
         Raises:
-          UserError: if a file or folder that this program did not make has the name of a later checkpoint.
+          UserError: if a later checkpoint cannot be removed, for example because this program did not make it, or
+            because `directory` is reached through a symbolic link.
         """
         self.directory = directory.absolute()
         self.keep, self.warn = keep, warn
@@ -222,7 +225,8 @@ def restore(directory: pathlib.Path, step: int, like: Any = None) -> Any:
         other than dictionaries are returned as dictionaries.
 
     Raises:
-      UserError: if a file is missing or changed; the message names the file.
+      UserError: if a file is missing, changed or unreadable (the message names it), if the checkpoint is a copy of that
+        of another step, or if its arrays have other names or shapes than those of `like`.
     """
     folder = directory.absolute() / str(step)
     if like is None:
@@ -234,7 +238,7 @@ def restore(directory: pathlib.Path, step: int, like: Any = None) -> Any:
 def restore_latest(
     directory: pathlib.Path, like: T, warn: Callable[[str], None] = logging.warning
 ) -> tuple[int, T] | None:
-    """Returns the step and the pytree of the last undamaged checkpoint; None if no checkpoint was ever completed.
+    """Returns the step and the pytree of the last undamaged checkpoint; None if the folder has no complete checkpoint.
 
     Args:
       directory: the folder of checkpoints.
@@ -250,10 +254,18 @@ def restore_latest(
             return step, restore(directory, step, like)
         except UserError as error:
             errors.append(str(error))
-            warn(f"{error} Trying the checkpoint before it.")
+            warn(f"{error} The next older checkpoint is tried, if there is one.")
     if errors:
-        raise UserError("every checkpoint is damaged, and nothing was changed: " + " ".join(errors))
+        raise all_damaged(directory, errors)
     return None
+
+
+def all_damaged(directory: pathlib.Path, errors: Sequence[str]) -> UserError:
+    """Returns the error for a folder whose checkpoints are all damaged, with the messages about each of them."""
+    return UserError(
+        f"every checkpoint in {directory} is damaged, and nothing was changed. Restore one of them from a copy, or "
+        f"move this folder away and use the same command again: training then starts from step 0. {' '.join(errors)}"
+    )
 
 
 _UNFINISHED = f"{ARRAYS}.orbax-checkpoint-tmp"  # the name of Orbax's folder until the arrays are complete
@@ -327,13 +339,16 @@ def _read(folder: pathlib.Path, step: int, like: Any) -> Any:
         try:
             found = _restore(checkpointer, link / ARRAYS, target)
         except Exception as error:  # Orbax raises exceptions of many types if a file has unexpected content
-            raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
+            raise UserError(
+                f"checkpoint {folder} holds other arrays than this experiment has ({_first_line(error)})."
+            ) from error
     if target is None:
         return found
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(target), strict=True):
         if one.shape != other.shape:
             raise UserError(
-                f"checkpoint {folder} holds other arrays than this experiment has: one is {one.shape} for {other.shape}"
+                f"checkpoint {folder} holds other arrays than this experiment has: an array has the shape {one.shape}. "
+                f"Expected {other.shape}."
             )
     return found
 
@@ -422,7 +437,7 @@ def _verify(folder: pathlib.Path, step: int) -> None:
             raise UserError(f"checkpoint {folder} cannot be read: {error}.") from error
     if differing:
         names = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(differing))
-        raise UserError(f"checkpoint {folder} is damaged: {names} changed since it was written.")
+        raise UserError(f"checkpoint {folder} is damaged: these files are missing or have changed: {names}.")
 
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 CHUNK_SECONDS = 1.0  # the longest time between two updates of the display
+LONG_SECONDS = 2.0  # after this time, fewer than three steps are enough for an estimate
 
 
 class Clock:
@@ -41,14 +42,17 @@ class Clock:
         return self.members * self.batch_size / self.seconds_per_step if self.seconds_per_step else 0.0
 
     def next_chunk_steps(self, limit: int) -> int:
-        """Returns the number of steps of the next chunk: first one, then as many as fit into `CHUNK_SECONDS`."""
+        """Returns the number of steps of the next chunk: as many as fit into `CHUNK_SECONDS`, from 1 to `limit`.
+
+        It is 1 until a chunk without compilation has been timed.
+        """
         if not self.seconds_per_step:
             return 1
         return max(1, min(limit, round(CHUNK_SECONDS / self.seconds_per_step)))
 
     def first_estimate(self) -> bool:
         """Returns True once: when enough steps have been timed for an estimate."""
-        enough = self.all_steps >= 3 and self.all_seconds > CHUNK_SECONDS / 2
+        enough = self.all_seconds > CHUNK_SECONDS / 2 and (self.all_steps >= 3 or self.all_seconds > LONG_SECONDS)
         first, self.estimated = enough and not self.estimated, self.estimated or enough
         return first
 

@@ -30,14 +30,15 @@ def choose_directories(
 ) -> list[pathlib.Path]:
     """Returns the run directory of each experiment: `<runs_dir>/<name>/<digest>`, or `<digest>.N` for a repetition.
 
-    Repetitions are made by `fresh`. Each folder is listed only once, even if several experiments have their runs there.
+    Repetitions are made by `fresh`. Each folder `<runs_dir>/<name>` is read only once, even if several experiments have
+    this name.
 
     Args:
       experiments: the experiments of the runs.
       runs_dir: the folder of all runs. A path with `..` in it is resolved, since runs refer to each other by relative
         paths.
-      fresh: start a new run beside the existing ones, with a number that no file or folder has yet. Otherwise return
-        the run that was started last.
+      fresh: whether to return a new directory, with a number that no file or folder has yet. Otherwise the existing
+        run with the highest number is returned, or `<digest>` if there is none.
     """
     runs_dir = runs_dir.resolve() if ".." in runs_dir.parts else runs_dir
     numbers = {name: _numbers(runs_dir / name) for name in {experiment.name for experiment in experiments}}

@@ -77,7 +77,10 @@ def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
         for name, array in arrays.items():
             part, _, rest = name.partition("/")
             if part not in parts or not rest:
-                raise UserError(f"the array {shortened(name)} is unknown. Expected one of {', '.join(parts)}.")
+                raise UserError(
+                    f"the array {shortened(name)} is unknown. Expected a name that starts with "
+                    f"{', '.join(f'{part}/' for part in parts)}."
+                )
             parts[part][rest] = array
         splits = {split: _loaded_split(split, parts[split]) for split in _EVALUATED if parts[split]}
         views, others = _group(parts[_TRAINING], "views")
@@ -88,7 +91,12 @@ def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
 
 
 def save_evaluation(path: pathlib.Path, evaluation: Evaluation) -> None:
-    """Writes `evaluation.npz` atomically."""
+    """Writes `evaluation.npz` atomically.
+
+    Args:
+      path: the path of the file, not of the run's directory.
+      evaluation: its content.
+    """
     arrays: dict[str, Any] = {}
     for split, found in evaluation.splits.items():
         parts = {"statistics": found.statistics, "outputs": found.outputs, "views": views_to_arrays(found.views)}

@@ -1,4 +1,4 @@
-"""The work after the last step: evaluates the test split once, and writes evaluations and summaries."""
+"""The work after the last step: evaluates the test split if that is requested, and writes evaluations and summaries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from jaxopt_bench.training import (
 
 
 def finish(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
-    """Evaluates the test split with the parameters of the last and of the best epoch, and writes the final summaries.
+    """Evaluates the test split if the experiment requests it, and writes evaluations and the final summaries.
+
+    The test split is evaluated with the parameters of the last step, and with those of the best epoch if that is not
+    the last one.
 
     Args:
       program: the program of the population.
@@ -69,7 +72,7 @@ def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, 
         like = program.abstract_checkpoint()
         states = checkpoints.restore(recorder.checkpoints.directory, step, like)["state"]
     except UserError as error:
-        recorder.options.reporter.say(f"{error} So the best epoch's parameters are not tested.")
+        recorder.options.reporter.say(f"{error} The test split is not evaluated with the parameters of the best epoch.")
         return
     one, where = program.for_one(), replicated_sharding(program.task.code_path)
     for member in untested:  # one after the other: the other members have other best steps

@@ -30,19 +30,19 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
     average = next((name for name in ("ema_decay", "swa_start") if getattr(optimizer, name) is not None), None)
     if optimizer.form.schedule_free and average is not None:
         raise UserError(
-            f"{optimizer.reference}: {average} is {getattr(optimizer, average)}, but its state is that of "
-            "Schedule-Free, whose average is evaluated. Expected None: only one average is evaluated."
+            f"{optimizer.reference} is a Schedule-Free optimizer, which averages parameters by itself, but {average} "
+            f"is {getattr(optimizer, average)}. Expected None: only one average is evaluated."
         )
     if optimizer.form.schedule_free and optimizer.cautious:
         raise UserError(
-            f"{optimizer.reference}: cautious is True, but its state is that of Schedule-Free. Expected False: masked "
-            "updates would not be those of its average."
+            f"{optimizer.reference} is a Schedule-Free optimizer, but cautious is True. Expected False: its average "
+            "would be that of the updates without the mask."
         )
     lines = [optimizer.in_words]
     if optimizer.form.schedule_free and not isinstance(experiment.schedule, Constant):
         lines.append(
-            f"{optimizer.reference}: Schedule-Free is meant for a constant schedule, and this one is "
-            f"{SCHEDULES.name_of(experiment.schedule)}; --schedule constant changes it"
+            f"{optimizer.reference}: Schedule-Free is meant for a constant learning rate, but the schedule is "
+            f"{SCHEDULES.name_of(experiment.schedule)}. Use `--schedule constant` for a constant learning rate."
         )
     for line in lines:
         if (optimizer.code, line) not in _said:

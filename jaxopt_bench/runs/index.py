@@ -39,7 +39,7 @@ class IndexedRun:
       directory: the run's directory.
       experiment: the experiment of the run.
       until_epoch: see `Options.until_epoch`.
-      config: the content of `config.json`; None if the run was never started.
+      config: the content of `config.json`; None if there is no such file.
       summary: the content of `summary.json`; None if there is none.
       location: the location of its checkpoints; its own folder if `config.json` was lost; None if the run was never
         started.
@@ -67,7 +67,7 @@ class IndexedRun:
         self.location = checkpoint_location(self.directory, self.config or {}) if begun else None
 
     def has_changed(self) -> bool:
-        """Returns whether a file was written after it was read."""
+        """Returns whether `config.json` or `summary.json` was replaced, made or removed after it was read."""
         return self._found() != self._versions
 
     @property
@@ -112,8 +112,10 @@ class RunIndex:
         """
         directories = choose_directories(experiments, pathlib.Path(runs_dir), fresh)
         if len(set(directories)) < len(directories):
+            same = next(each for each in directories if directories.count(each) > 1)
             raise UserError(
-                f"two of the {len(experiments)} experiments are the same. Expected: experiments that differ."
+                f"two of the {len(experiments)} experiments are the same: both have the directory {same}. Remove one "
+                "of them."
             )
         entries = [IndexedRun(d, e, until_epoch) for d, e in zip(directories, experiments, strict=True)]
         for entry in entries:
@@ -171,11 +173,13 @@ class RunIndex:
             if own is None or own.folder != location.folder:
                 continue
             if own.member in found or own.members != location.members:
-                other = found.get(own.member, entry).directory
+                reason = f"other runs record {location.members} members"
+                if (other := found.get(own.member)) is not None:
+                    reason = f"{other.directory} is the same member"
                 raise UserError(
-                    f"{entry.directory / CONFIG} is damaged: its checkpoints are member {own.member} of {own.members} "
-                    f"in {own.folder}, which does not agree with {other / CONFIG} and {location.members} members. "
-                    "Perhaps a run was copied. Put the original back, or train the run again with --fresh."
+                    f"{entry.directory / CONFIG} is damaged: it records that the run is member {own.member} of "
+                    f"{own.members} in {own.folder}, but {reason}. Perhaps a run was copied. Put the original back, or "
+                    "train the run again with --fresh."
                 )
             found[own.member] = entry
         return found

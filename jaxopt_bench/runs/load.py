@@ -119,7 +119,7 @@ class Run(NotebookDisplay):
 
     @property
     def best_step(self) -> int | None:
-        """The last step of the epoch with the lowest validation loss."""
+        """The last step of the epoch with the lowest validation loss; None if no validation loss is finite."""
         return best_step(self.metrics)
 
     @property
@@ -143,7 +143,12 @@ class Run(NotebookDisplay):
         steps = checkpoints.checkpoint_steps(folder)
         step = self.best_step if at == "best" else max(steps, default=None)
         if step not in steps:
-            raise UserError(f"{folder} holds no {at} checkpoint; it has those of the steps {steps}.")
+            kind = "checkpoint of the best epoch" if at == "best" else "complete checkpoint"
+            others = f"It has checkpoints of the steps {', '.join(map(str, steps))}. " if steps else ""
+            raise UserError(
+                f"{folder} has no {kind}. {others}Metrics and results can be read without it. To get one, train the "
+                "run again with --fresh."
+            )
         found = checkpoints.restore(folder, step)  # this needs neither the problem's data nor its code
         one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
@@ -244,9 +249,9 @@ def check_complete(directory: pathlib.Path) -> None:
     missing = missing_files(directory)
     if missing and (directory / "summary.json").exists():
         raise UserError(
-            f"{directory} is incomplete: {' and '.join(missing)} is missing, and summary.json is there. Restore it "
-            "from a copy, or train the run again. If it is one of a study, the same `jaxopt-bench compare` does that; "
-            "otherwise move the folder away and use the same command again."
+            f"{directory} is incomplete: it has summary.json, but not {' and '.join(missing)}. Restore the missing "
+            "files from a copy, or train the run again: if it belongs to a study, use the same `jaxopt-bench compare` "
+            "again; otherwise move the folder away and use the same command again."
         )
 
 
@@ -321,7 +326,7 @@ def check_steps(directory: pathlib.Path, status: str, steps: int | None, measure
       measured: the last step in `metrics.jsonl`; None if it has no lines.
 
     Raises:
-      UserError: if the file has too few or too many lines.
+      UserError: if the file ends after the last step of the summary, or, for a completed or stopped run, before it.
     """
     if steps is None:
         return
@@ -334,7 +339,7 @@ def check_steps(directory: pathlib.Path, status: str, steps: int | None, measure
 
 
 def newer(path: pathlib.Path, error: UnknownNameError) -> UserError:
-    """Returns the error for a file with a name that this version does not know."""
+    """Returns the error for a file that contains a name (such as that of a field) that this version does not know."""
     return UserError(
         f"{path} cannot be read: {error} A newer version of jaxopt-bench may have written it. If so, install that "
         "version."
@@ -392,7 +397,10 @@ def finished(directory: pathlib.Path, until_epoch: int | None = None) -> bool:
 
 
 def has_finished(summary: Mapping[str, Any] | None, until_epoch: int | None = None) -> bool:
-    """Returns whether a run's summary says that it completed, diverged, or was stopped at `until_epoch` or later."""
+    """Returns whether a run's summary says that it completed, diverged, or was stopped at `until_epoch` or later.
+
+    If `until_epoch` is None, a stopped run does not count as finished. If `summary` is None, the result is False.
+    """
     if summary is None:
         return False
     stopped = summary["status"] == "stopped" and until_epoch is not None and summary["final"]["epoch"] >= until_epoch

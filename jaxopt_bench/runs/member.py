@@ -69,21 +69,27 @@ class Member:
             return
         found, before, now = config["digest"], config["task"], json.loads(json.dumps(task_to_json(self.task)))
         if found != digest:
-            raise UserError(f"{path} is of a run with the digest {found!r}. Expected here: {digest!r}, or --fresh.")
+            raise UserError(
+                f"{path} belongs to another run: its digest is {found!r}. Expected {digest!r}. Move its folder away, "
+                "or start a new run with --fresh."
+            )
         for name, value in now.items():
             if before.get(name) != value and not _near(before.get(name), value):
                 raise UserError(
-                    f"{path} is of other data: task.{name} was {before.get(name)} and is {value}. Expected: "
-                    "the same data, or --fresh."
+                    f"{path} belongs to a run on other data: task.{name} was {before.get(name)} and is {value} now. "
+                    "Use the same data as before, or start a new run with --fresh."
                 )
 
     def begin(self, step: int, recorded: int, tensorboard: bool) -> None:
-        """Opens its new or existing metrics file, and removes the files that are written at the end of a run.
+        """Opens its metrics file without the lines after `step`, and removes its summary and its `evaluation.npz`.
 
         Args:
           step: the number of steps made so far.
-          recorded: the last step that its lines of training metrics include.
+          recorded: the number of steps that its lines of training metrics must include.
           tensorboard: whether event files are written too.
+
+        Raises:
+          UserError: if the lines include another number of steps, or one of them is damaged.
         """
         self._metrics = MetricsFile(self.directory / "metrics.jsonl", step, recorded)
         for file in (SUMMARY, EVALUATION):

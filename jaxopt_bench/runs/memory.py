@@ -19,7 +19,10 @@ FILES_EACH, USUAL_FILES = 8, 512  # open files of one member (its lock and event
 
 
 def largest_that_fits(task: Task, data: Examples, wanted: int) -> tuple[int, Task]:
-    """Returns how many members, at most `wanted`, fit into the free memory; with several processes, of each process.
+    """Returns how many members, from 1 to `wanted`, fit into the free memory.
+
+    With several processes, the smallest free memory of all processes counts. The result is 1 even if one member does
+    not fit.
 
     If the code path leaves open whether members are trained side by side, and not all of them fit in this way, they are
     trained one after the other.

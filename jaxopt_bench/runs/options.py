@@ -66,10 +66,11 @@ class Options:
         epoch is trained to the end of its current epoch. None trains to the end.
       problems: loads the problems. If several trainings share it, each problem is loaded, and its functions are
         compiled, only once. If it is None, each training loads its own problems.
-      compile_in_background: whether threads compile programs that are needed later. The process must then be able to
-        end while the compiler runs, as the command line can: see `interrupts.take_over`.
-      on_training_start: called when the training of a population starts. Its program has been compiled by then, to
-        determine its memory.
+      compile_in_background: whether a thread compiles the program of a single run while its states are made or
+        restored. The process must then be able to end while the compiler runs, as the command line can: see
+        `interrupts.take_over`.
+      on_training_start: called when the training of a population starts. The program of a new population of several
+        runs has usually been compiled by then, to determine its memory, but not if `largest` is given.
 
     Raises:
       UserError: if `largest` or `until_epoch` is less than 1.

@@ -40,7 +40,7 @@ class Population:
 
     @property
     def task(self) -> Task:
-        """The task of the first member; the tasks of the others differ only in numbers and seeds."""
+        """The task of the first member. Tasks differ in names, seeds, and float fields of optimizers and schedules."""
         return self.members[0].task
 
     @property
@@ -162,7 +162,7 @@ def _copy_checkpoints(
             check_states(tree["state"], members, location.folder / str(step))
             copies.save(step, jax.tree.map(lambda leaf: leaf[indices], tree))
     if len(errors) == len(steps):
-        raise UserError("every checkpoint is damaged, and nothing was changed: " + " ".join(errors))
+        raise checkpoints.all_damaged(location.folder, errors)
 
 
 def check_states(states: TrainState, members: Sequence[Member], checkpoint: pathlib.Path) -> None:

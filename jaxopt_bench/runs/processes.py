@@ -1,7 +1,8 @@
-"""Several processes that train together, each with its own devices: the values on which they have to agree.
+"""Communication between several processes that train together, each with its own devices.
 
 Each process runs the same program and gets the same results from the devices. Each has its own clock, memory, disks and
-signals. Every function here waits until all processes have called it, and returns the same result in all of them.
+signals. Every function here, except `encode_message` and `decode_message`, waits until all processes have called it,
+and returns the same result in all of them.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ CHUNK_WORDS = 1 << 24  # 32-bit words sent at once
 
 
 def broadcast_from_first_process(value: int) -> int:
-    """Returns the value of the first process."""
+    """Returns the value of the first process. With several processes, it must be from 0 to 2**32 - 1."""
     return value if jax.process_count() == 1 else int(_all_gather(value)[0])
 
 
 def min_over_processes(value: int) -> int:
-    """Returns the smallest value of all processes."""
+    """Returns the smallest value of all processes. With several processes, each must be from 0 to 2**32 - 1."""
     return value if jax.process_count() == 1 else int(_all_gather(value).min())
 
 

@@ -21,7 +21,7 @@ SPLITS = ("train", "train_clean", "validation", "test")  # the splits that are m
 
 
 def read_metrics(path: pathlib.Path) -> list[MetricsLine]:
-    """Returns the lines of a metrics file. A last line that is incomplete because of a crash is ignored.
+    """Returns the lines of a metrics file; [] if it is missing. A last line that a crash cut off is ignored.
 
     Raises:
       UserError: if the path is not a regular file, or if a complete line is not a JSON object with the required fields;
@@ -107,9 +107,10 @@ class MetricsFile:
 
 
 def mean_over_epoch(records: Sequence[MetricsLine], after_step: int, names: Iterable[str]) -> MetricsLine:
-    """Returns the means of metrics over the steps after a step, such as the training loss of an epoch.
+    """Returns the means of metrics over the steps after a step, and the sum of their `seconds`.
 
-    A mean is None if its metric was not finite or was not measured in one of the lines.
+    An example is the training loss of an epoch. There must be at least one line of these steps. A mean is None if its
+    metric was not finite or was not measured in one of the lines.
 
     Args:
       records: a run's lines up to the end of the epoch, in the order of their steps. Lines of the split "train_steps"

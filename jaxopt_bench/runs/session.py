@@ -101,7 +101,7 @@ class Session:
         """Trains to the end, or up to the end of the epoch at which the runs are stopped.
 
         Raises:
-          Interrupted: after a signal, when a checkpoint has been written.
+          Interrupted: after a signal, when the steps that were made are in a checkpoint.
         """
         self._introduce()
         self.recorder.options.on_training_start()
@@ -137,7 +137,8 @@ class Session:
         schedule, intended = SCHEDULES.name_of(task.experiment.schedule), task.experiment.optimizer.schedule
         if intended.name == "constant" != schedule:
             self.reporter.say(
-                f"its optimizer is meant for a constant learning rate ({intended.source}), not {schedule}"
+                f"the optimizer is meant for a constant learning rate ({intended.source}), but the schedule is "
+                f"{schedule}. Use `--schedule constant` for a constant learning rate."
             )
 
     # Steps
@@ -264,7 +265,7 @@ class Session:
 def _shorter(task: Task) -> str:
     """Returns a message that names flags and experiments with a shorter training."""
     experiment = task.experiment
-    flags = "shorter: --epochs N, --batch-size N"
+    flags = "to shorten the training, use fewer --epochs or a larger --batch-size"
     with contextlib.suppress(UserError):
         others = catalog.load_folder().values()
         sizes = {

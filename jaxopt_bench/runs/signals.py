@@ -16,12 +16,14 @@ T = TypeVar("T")
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run or a study was asked to stop, and stopped after writing a checkpoint.
+    """A run or a study was asked to stop, and stopped. If a run had made steps, they are in a checkpoint.
 
     Like Python's own `KeyboardInterrupt`, it is not caught by `except Exception`.
 
     Attributes:
       signal: the signal's number.
+      path: the directory of the run or the population, or the folder of the study.
+      step: the step of the last checkpoint; 0 if there is none; None for a study.
     """
 
     def __init__(self, number: int, path: pathlib.Path, step: int | None = None):
@@ -73,9 +75,9 @@ class StopRequest:
             yield item
 
 
-STOPPING = "stopping after a checkpoint; once more to stop at once"
+STOPPING = "stopping after the next checkpoint; press Ctrl-C again to stop at once"
 NOTICES: list[Callable[[str], None]] = []
-"""Displays on a terminal. The last one shows the messages of signal handlers. It is called within the handler."""
+"""Functions that show a message on a display. A signal handler calls the last one."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that ask for a stop: from Ctrl-C, from a batch system, or from closing a terminal."""
 
@@ -84,7 +86,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def handle_stop_signals(work: Stoppable) -> Iterator[None]:
     """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop. The second one has its usual effect.
 
-    If the process was started with a signal ignored, as `nohup` does with SIGHUP, that signal stays ignored.
+    If the process was started with a signal ignored, as `nohup` does with SIGHUP, that signal stays ignored. In a
+    thread other than the main thread this function changes nothing, because Python handles signals only there.
     """
 
     def request(number: int, frame: FrameType | None) -> None:

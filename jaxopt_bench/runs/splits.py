@@ -32,11 +32,17 @@ class Splits:
 
     @property
     def evaluated(self) -> tuple[str, ...]:
-        """The splits that are evaluated after every epoch."""
+        """The splits that are evaluated after every epoch, besides the test split if `track_test` is set."""
         return ("train_clean",) if self.problem.validation is None else ("train_clean", "validation")
 
     def named(self, split: str) -> Examples:
-        """Returns the examples of "train_clean", "validation" or "test"; no split is opened before it is requested."""
+        """Returns the examples of "validation" or "test", or the first `CLEAN_EXAMPLES` of training for "train_clean".
+
+        A split is opened only when it is requested.
+
+        Raises:
+          UserError: if the problem has no such split.
+        """
         if split == "train_clean":
             return take_examples(self.problem.train, slice(CLEAN_EXAMPLES))
         return self.problem.split(split)

@@ -25,9 +25,9 @@ BLOCKS, BLOCK_SECONDS, LEAST_SECONDS = 5, 0.3, 1e-6
 def seconds_per_step(experiments: Sequence[Experiment], options: Options) -> float:
     """Returns the median time of a training step of one run, in seconds, without evaluation and writing.
 
-    If the members of a population take turns, so do the experiments here, and the share of one run is returned. If
-    members may have been trained side by side, only as many take turns as one thread trains: this uses the program that
-    was already compiled for their training. Otherwise the first experiment uses the device alone.
+    If the code path computes the members of a population together, the first experiment is timed alone. If members take
+    turns, as many experiments are timed in turn as one thread trains, and the time is divided by their number. This
+    uses the program that was already compiled for their training.
 
     Args:
       experiments: runs that one program can train, which differ only in their seeds.
@@ -60,9 +60,10 @@ class TrainingTime(NamedTuple):
 
 
 def measure_training(experiment: Experiment, options: Options) -> TrainingTime:
-    """Measures within seconds how long training takes, if its programs have not been compiled before.
+    """Measures in some seconds how long compilation, training steps and evaluations take on this machine.
 
-    It makes a few steps and evaluates a few batches. It writes nothing, and does not read the test split.
+    It does not use the compilation cache. It makes a few steps and evaluates a few batches. It writes nothing, and does
+    not read the test split.
 
     Args:
       experiment: the experiment to train.

@@ -45,22 +45,26 @@ def train(experiment: Experiment, options: Options | None = None) -> Run:
 
     Raises:
       UserError: for a mistake that the user can correct, such as a missing data set or checkpoint.
-      Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
+      Interrupted: after SIGINT, SIGTERM or SIGHUP, when the steps that were made are in a checkpoint.
     """
     options = options or Options()
     index = RunIndex.read([experiment], options.runs_dir, options.fresh, options.until_epoch)
     if not index.unfinished:
-        options.reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
+        options.reporter.say(
+            f"{index.entries[0].directory} needs no further training. To train it again in a new folder, use --fresh "
+            "(in Python: fresh=True)."
+        )
     return _train(index, options)[0]
 
 
 def train_population(experiments: Sequence[Experiment], options: Options | None = None) -> list[Run]:
     """Trains experiments, as many together as one program can train and as fit into memory.
 
-    Experiments that differ only in numbers and seeds are trained by one program; if there are several programs, they
-    are trained one after the other. Finished runs stay unchanged, except that an evaluation is added if the options
-    request it and the run lacks it. Runs that were started earlier continue from their last checkpoint, in their
-    previous population. If only some runs of a population are given, these continue without the others.
+    Experiments that differ only in names, seeds, and float fields of the optimizer or the schedule are trained by one
+    program. If several programs are needed, they are used one after the other. Finished runs stay unchanged, except
+    that an evaluation is added if the options request it and the run lacks it. Runs that were started earlier continue
+    from their last checkpoint, in their previous population. If only some runs of a population are given, these
+    continue without the others.
 
     Args:
       experiments: the experiments to train.
@@ -72,7 +76,7 @@ def train_population(experiments: Sequence[Experiment], options: Options | None 
 
     Raises:
       UserError: if two experiments are the same; and for the same mistakes as in `train`.
-      Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
+      Interrupted: after SIGINT, SIGTERM or SIGHUP, when the steps that were made are in a checkpoint.
     """
     options = options or Options()
     return _train(RunIndex.read(experiments, options.runs_dir, options.fresh, options.until_epoch), options)
@@ -95,7 +99,8 @@ def _train(index: RunIndex, options: Options) -> list[Run]:
             group.check()
         if len(programs) > 1:
             options.reporter.say(
-                f"{len(unfinished)} runs are {len(programs)} programs, which are compiled and trained in turn"
+                f"the {len(unfinished)} runs need {len(programs)} different programs, so they are trained in "
+                f"{len(programs)} groups, one after the other"
             )
         for entry in index.entries:  # also those of later waves, so that the command without --fresh finds them
             entry.directory.mkdir(parents=True, exist_ok=True)

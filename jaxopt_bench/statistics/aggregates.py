@@ -47,8 +47,8 @@ class Aggregates:
 
     Attributes:
       of: the aggregates by contender.
-      margin: if contenders are equally good, the noise of the seeds makes the aggregates of any pair differ by more
-        than the margin with a probability of 1 − the confidence; None if there are no intervals over seeds.
+      margin: if all contenders are equally good, the probability that the noise of the seeds makes the aggregates of at
+        least one pair differ by more than the margin is 1 − the confidence; None if there are no intervals over seeds.
     """
 
     of: Mapping[str, Aggregate]
@@ -118,8 +118,8 @@ def aggregate_ranks(scores: Scores, confidence: float = 0.95) -> Aggregates:
     that their mean is equal to the mean rank.
 
     In the simulations of `aggregate_scores`, the interval over seeds contained the expected mean rank of such studies
-    in 84 to 98% of cases. It is less often if two contenders are nearly equal on some workloads and far apart on all
-    others.
+    in 84 to 98% of cases. The coverage is lowest if two contenders are nearly equal on some workloads and far apart on
+    all others.
 
     Args:
       scores: all contenders have the same workloads, with at least one result on each.

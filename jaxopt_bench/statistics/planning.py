@@ -236,9 +236,9 @@ def seed_range(
 ) -> SeedRange | None:
     """Returns the number of seeds of each of two optimizers that detect their measured difference with a power of 80%.
 
-    The standard deviation of a few seeds is uncertain: the ends of its 95% interval for 3 seeds differ by a factor of
-    6. So the numbers of seeds for both ends of this interval are returned. The true difference is not known either. The
-    numbers are for a difference of the measured size.
+    The standard deviation of a few seeds is uncertain: with 3 seeds of each optimizer, the ends of its 95% interval
+    differ by a factor of 5 to 12. So the numbers of seeds for both ends of this interval are returned. The true
+    difference is not known either. The numbers are for a difference of the measured size.
 
     Args:
       first: results of one optimizer.

@@ -31,7 +31,7 @@ def interval_inflation(confidence: float, count: int, freedom: int) -> float:
 
 
 def tail_share(confidence: float, count: int, freedom: int) -> float:
-    """Returns the share of draws to omit in each tail of an interval, so that the interval is wider by `interval_inflation`.
+    """Returns the share of draws to omit in each tail of an interval to widen the interval by `interval_inflation`.
 
     It is Φ(−w z(1 − α/2)), where α = 1 − confidence, z is the quantile function of the normal distribution and w is the
     factor.

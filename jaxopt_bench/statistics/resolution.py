@@ -18,9 +18,9 @@ _MOST_VALUES = 64
 def share_step(values: Sequence[float]) -> float | None:
     """Returns the greatest 1/n such that all values are multiples of it, like shares of n examples.
 
-    The values may be rounded to float32. The result is the smallest number n of examples that is consistent with all
-    values. The true number may be larger: for example 100 instead of 10 if all shares are tenths. Then the step is too
-    large. It is never too small.
+    The values may be rounded to float32. The step 1/n belongs to the smallest number n of examples that is consistent
+    with the values. Of 128 or more different values, only a part is used. The true number of examples may be larger:
+    for example 100 instead of 10 if all shares are tenths. Then the step is too large. It is never too small.
 
     Args:
       values: values from 0 to 1.
@@ -56,8 +56,8 @@ def least_deviation(values: Sequence[float], *, shares: bool) -> float:
       shares: whether each value is a share of the same number of examples, such as an accuracy.
 
     Returns:
-      The standard deviation, in the unit of the values: half a step. For values that are not shares, it is the step of
-      float32.
+      The standard deviation, in the unit of the values: half a step. If the values are not shares, or `share_step`
+      finds no step, the step is that of float32 numbers at the largest absolute value.
 
     Raises:
       UserError: if there are no values, or a value is not finite.

@@ -27,8 +27,8 @@ class Scores:
       estimates: the score of each optimizer, with an interval for the expected score of such a study with other seeds.
         `count` is the smallest number of results of any optimizer on any workload. If it is less than `FEWEST_RESULTS`,
         there are no intervals.
-      margin: if optimizers are equally fast, the scores of any pair differ by more than the margin with a probability
-        of 1 − the confidence; None if there are no intervals.
+      margin: if all optimizers are equally fast, the probability that the scores of at least one pair differ by more
+        than the margin is 1 − the confidence; None if there are no intervals.
     """
 
     estimates: Mapping[str, Estimate]
@@ -40,18 +40,18 @@ def bootstrap_scores(times: Mapping[str, Mapping[str, Sequence[float]]], confide
 
     The time of an optimizer on a workload is the median of its results. The results of each optimizer on each workload
     are resampled with replacement, and all scores are computed again. This is repeated 4,000 times. The interval of a
-    score contains the middle 95% of these scores, after a shift that makes their mean equal to the score. The shift is
-    necessary because a score is a ratio to the fastest optimizer, so noise lowers it, and resampled results contain
-    noise twice.
+    score contains the middle part of these scores (95% by default), after a shift that makes their mean equal to the
+    score. The shift is necessary because a score is a ratio to the fastest optimizer, so noise lowers it, and resampled
+    results contain noise twice.
 
     The interval is for the expected score of a study with the same number of results. It does not cover the choice of
     workloads. It contains the expected score in 92 to 99% of simulated studies of 3 workloads with 3, 5 or 8 results,
     times with a lognormal deviation of 0.1 to 0.3, and 2 to 25 optimizers. In rare cases the coverage is lower (84%):
     if an optimizer is the fastest in almost all draws but not in all.
 
-    The margin is the 95% quantile of the difference between the highest and the lowest shifted score, as in Tukey's
-    range test. In these simulations, the scores of equally fast optimizers differ by more than the margin in at most
-    5.5% of studies.
+    The margin is the same quantile (95% by default) of the difference between the highest and the lowest shifted score,
+    as in Tukey's range test. In these simulations, the scores of equally fast optimizers differ by more than the margin
+    in at most 5.5% of studies.
 
     Args:
       times: for each optimizer and workload, the time to the target of each result (such as each seed), in seconds or

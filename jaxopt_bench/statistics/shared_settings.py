@@ -31,8 +31,9 @@ class SharedSetting:
 def shared_setting(scores: Float[np.ndarray, "workloads trials"]) -> SharedSetting:
     """Returns the best single setting over all workloads, with leave-one-out cross-validation over the workloads.
 
-    A setting is chosen on such workloads. The mean of `SharedSetting.left_out` estimates its score on a new workload.
-    No result is used both to choose and to evaluate. If settings are equal, the earlier one is chosen.
+    For each workload, a setting is chosen by its mean score on the other workloads, and evaluated on this workload. So
+    no result is used both to choose and to evaluate a setting of `SharedSetting.left_out`. The mean of `left_out`
+    estimates the score of a chosen setting on a new workload. If settings are equal, the earlier one is chosen.
 
     Args:
       scores: the scores by workload and trial. Trial i has the same hyperparameters on all workloads. Higher is better.

@@ -44,7 +44,7 @@ class Comparison(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Association(Part):
-    """The statement that a hyperparameter determines a result, over the trials of one contender."""
+    """The statement that a hyperparameter and a result are correlated over the trials of one contender."""
 
     contender: str
     """The contender whose trials count."""
@@ -79,5 +79,5 @@ class Claim(Config):
         return [*compared, *(association.contender for association in self.associations)]
 
     def is_about_none_but(self, contenders: Sequence[str]) -> bool:
-        """Returns whether the claim is about no other contenders."""
+        """Returns whether all contenders that the claim is about are among the given ones."""
         return all(name in contenders for name in self.contenders)

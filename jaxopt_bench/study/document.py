@@ -35,7 +35,7 @@ class Document:
     Attributes:
       study: the study.
       runs: its planned runs, and the superseded runs.
-      selections: one selection for each unit whose trials have ended.
+      selections: one selection for each unit in which all runs of trials and of finalists have ended.
       timings: the seconds per step of each contender on each workload, measured separately from the runs.
       history: all sizes of the study, from the first to the present one.
       format: the format of the file; a document is written in the same format as it was read.
@@ -111,7 +111,10 @@ def read_document(path: pathlib.Path) -> Document:
     values = read_json(path)
     found = values.get("format") if isinstance(values, dict) else None
     if type(found) is not int or found not in _FORMATS:
-        raise UserError(f"{path} has the format {found!r}. Expected: {' or '.join(map(str, _FORMATS))}.")
+        raise UserError(
+            f"{path} has the format {found!r}. Expected: {' or '.join(map(str, _FORMATS))}. If a newer version of "
+            "jaxopt-bench wrote the file, install that version."
+        )
     if found == 1:
         for place, missing in _objects_of_format_1(values):
             place.update(missing)

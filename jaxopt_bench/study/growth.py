@@ -25,11 +25,12 @@ def merge_studies(earlier: Study, asked: Study) -> Study:
     """Returns the smallest study that contains both studies.
 
     It has the larger budgets and numbers of seeds, and the workloads and contenders of both with all their extensions.
-    It has the targets and claims of `asked`, and those of `earlier` about other workloads and contenders, because
-    `asked` can be a part of `earlier`, see `Study.only`.
+    It has the name, the question, the targets and the claims of `asked`. It also has the targets and claims of
+    `earlier` about other workloads and contenders, because `asked` can be a part of `earlier`, see `Study.only`.
 
     Raises:
-      UserError: if any other field differs, so that their results cannot be compared.
+      UserError: if another field, a workload, or a contender of the same name differs, so that results cannot be
+        compared; or if one study has `trials` and the other one has `total_epochs`.
     """
     for field in dataclasses.fields(Study):
         one, other = getattr(earlier, field.name), getattr(asked, field.name)
@@ -101,10 +102,10 @@ def _first_difference(one: dict[str, Any], other: dict[str, Any], path: str = ""
 
 def _differs(field: str, earlier: object, asked: object) -> UserError:
     return UserError(
-        f"the study in this folder has {field}: {_cut(earlier)}; this command has {_cut(asked)}. "
-        "Expected the same value, since results of different values cannot be compared; or another folder (--out). A "
-        "study can grow in trials, total epochs of trials, seeds, repetitions, workloads and optimizers, but the "
-        "epochs of a run (--epochs) stay the same."
+        f"the study that was started earlier has {field}: {_cut(earlier)}; this command has {_cut(asked)}. Expected "
+        "the same value, because results with different values cannot be compared; or another folder (--out), and with "
+        "--record also another record. A study can grow in trials, total epochs of trials, seeds, repetitions, "
+        "workloads and optimizers, but the epochs of a run (--epochs) stay the same."
     )
 
 

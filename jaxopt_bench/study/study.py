@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from jaxopt_bench.config import Config, number
+from jaxopt_bench.display import NotebookDisplay
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Workload, check_folder_name
 from jaxopt_bench.measures import split_of
@@ -47,13 +48,14 @@ class Target(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(Config):
+class Study(NotebookDisplay, Config):
     """A comparison of optimizers with equal tuning budgets.
 
-    On each workload, every contender is tuned with the same number of trials, judged on the validation split. Its best
-    trials, the finalists, are trained again with other seeds, and these results select the winner. The winner is
-    trained again with fresh seeds, and only these runs read the test split. The workloads may have problems of
-    different kinds; on each, the results are those of its problem's headline metric.
+    On each workload, every contender with a search space is tuned with the same number of trials, judged by `select`.
+    Its best trials, the finalists, are trained again with other seeds, and these results select the winner. The winner,
+    or the given setting of a contender without a search space, is trained with fresh seeds, and only these runs read
+    the test split. The workloads may have problems of different kinds; on each, the results are those of its problem's
+    headline metric.
 
     Raises:
       UserError: if a budget is missing or given twice, two items have the same name, or claims and targets are about
@@ -69,9 +71,12 @@ class Study(Config):
     contenders: tuple[Contender, ...]
     """The optimizers that are compared."""
     trials: int | None = number(None, at_least=1, at_most=MOST_TRIALS)
-    """The budget of each contender on each workload, as a number of trials …"""
+    """The tuning budget of each contender on each workload as a number of trials; None if `total_epochs` is given, or
+    nothing is tuned."""
     total_epochs: int | None = number(None, at_least=1, at_most=10**9)
-    """… or as a total number of epochs: of whole trials, or with halving of as many trials as these epochs allow."""
+    """The tuning budget of each contender on each workload as a number of epochs, of all trials and their seeds
+    together. There are as many trials as these epochs allow: whole trials or, with halving, trials of which only the
+    best are trained to the end."""
     trial_seeds: int = number(1, at_least=1, at_most=MOST_SEEDS)
     """The number of seeds of each trial; the mean over them judges the trial."""
     finalists: int = number(3, at_least=0, at_most=MOST_TRIALS)
@@ -164,7 +169,10 @@ class Study(Config):
         folders = [run_name(w.name, c.name) for w in self.workloads for c in self.contenders]
         twice = next((name for name in folders if folders.count(name) > 1), None)
         if twice is not None:
-            raise UserError(f"Study.workloads and contenders have two pairs called {twice!r}. Expected: other names.")
+            raise UserError(
+                f"two pairs of a workload and a contender have the same folder name, {twice!r}. Expected another name "
+                "of a workload or of a contender, because the runs of a pair are in the folder WORKLOAD_CONTENDER."
+            )
 
     def _check_size(self) -> None:
         """Checks that the budgets do not make too many runs to train and to read."""
@@ -311,7 +319,11 @@ class Study(Config):
         return self.rungs_on(workload, self.trials_on(workload))[0].epochs
 
     def only(self, workloads: Sequence[str] = (), contenders: Sequence[str] = ()) -> Study:
-        """Returns the study with only some workloads and contenders, and only the claims about these.
+        """Returns the study with only some workloads and contenders, and only the targets and claims about these.
+
+        Args:
+          workloads: the names of the workloads to keep; empty for all.
+          contenders: the names of the contenders to keep; empty for all.
 
         Raises:
           UserError: if a name is unknown.

@@ -28,9 +28,10 @@ UpdatesPath = Literal["optax", "fused"]
 
 @dataclasses.dataclass(frozen=True)
 class CodePath(Config):
-    """One of several ways to compute the same result. Results are bit-identical only with the same code path.
+    """One of several ways to compute the same result, up to rounding.
 
-    The defaults are the simplest choices, which any backend of JAX should be able to run.
+    Results are guaranteed to be bit-identical only if all fields except `side_by_side` are equal. The defaults are the
+    simplest choices, which any backend of JAX should be able to run.
     """
 
     layers: LayersPath = "plain"
@@ -173,5 +174,8 @@ def _side_by_side(path: CodePath, named: str | None) -> int | None:
     if not named.isdecimal() or int(named) < 1:
         raise UserError(f"{SIDE_BY_SIDE} is {named!r}. Expected an integer of 1 or more.")
     if int(named) > 1 and not path.allows_side_by_side:
-        raise UserError(f"{SIDE_BY_SIDE} is {named!r}. Expected 1, except for compiled loops on one device, a CPU.")
+        raise UserError(
+            f"{SIDE_BY_SIDE} is {named!r}. Expected 1: only compiled loops on a single CPU device can train several "
+            "members at the same time."
+        )
     return int(named)

@@ -106,10 +106,10 @@ def per_row(function: Callable[[int], Callable[..., Any]], path: CodePath, membe
 
 
 def check_batch(path: CodePath, members: int, size: int) -> None:
-    """Checks that no device would be without work, no matter which part of the members is trained at once.
+    """Checks that the number of members or the batch size is a multiple of the number of devices.
 
     Raises:
-      UserError: if neither the members nor a batch can be divided into as many parts as there are devices.
+      UserError: if neither of the two is a multiple of it.
     """
     if members % path.devices and size % path.devices:
         raise UserError(

@@ -47,8 +47,8 @@ class StepMetrics(flax.struct.PyTreeNode):
       means: means over the steps, by name: of the loss and the problem's statistics, and of the norms of the gradient
         and the update; with a line search also of the number of evaluations of the loss and its gradient per step.
       learning_rate: the learning rate of the last step.
-      diverged: the first step, counted from 1, whose loss or update was not finite. This includes an update so large
-        that its norm overflows (from 1.8e19 on, in float32).
+      diverged: the first step, counted from 1, whose loss, gradient or update was not finite. This includes an update
+        so large that its norm overflows (from 1.8e19 on, in float32).
     """
 
     means: dict[str, Any]

@@ -1,5 +1,6 @@
-"""Populations: runs that differ only in numbers. Their arrays are stacked, so that one program trains all of them.
+"""Populations: runs that differ only in names, seeds, and float fields of the optimizer and the schedule.
 
+Their arrays are stacked, so that one program trains all of them.
 Every leaf of a population's pytree has a leading axis of members; a single run is a population of one.
 """
 
@@ -104,7 +105,7 @@ def member(tree: T, index: int) -> T:
 
 
 def check_one_program(tasks: Sequence[Task]) -> None:
-    """Checks that one program can train all tasks: that they differ only in arrays (and names).
+    """Checks that one program can train all tasks: they differ only in names, seeds and float hyperparameters.
 
     Raises:
       UserError: if another field differs; the message names the first such field and two of its values.
@@ -118,7 +119,7 @@ def check_one_program(tasks: Sequence[Task]) -> None:
             name = differing[0]
             raise UserError(
                 f"a population's members differ in {name} ({first.get(name)!r} and {other.get(name)!r}). Expected: "
-                "differences in the numbers of the optimizer or the schedule, or in the seed."
+                "differences only in float fields of the optimizer or the schedule, or in the seed."
             )
 
 

@@ -39,7 +39,7 @@ class Program:
     Programs for the same number of members share compiled functions if their tasks do; see `Task.make_once`.
 
     The arrays of the runs are stacked: the first axis is the member, in the same order everywhere.
-    The members may differ in numbers and seeds, see `population.check_one_program`.
+    The members may differ in names, seeds and float hyperparameters, see `population.check_one_program`.
 
     Attributes:
       task: the task of one of the members.

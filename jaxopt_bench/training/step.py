@@ -31,7 +31,7 @@ def make_train_step(task: Task) -> TrainStep:
 
     The step updates the parameters with the gradient of the problem's loss, and increments the step number. Its metrics
     are those of this one step, before the update. If the loss, the gradient or the update is not finite, the parameters
-    stay unchanged, and the metrics record it.
+    stay unchanged, and the metrics record it. The step number, variables and optimizer's state change even then.
     """
     problem, optimizer = task.problem, task.experiment.optimizer
 

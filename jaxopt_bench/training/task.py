@@ -34,7 +34,7 @@ class Task:
 
     Raises:
       UserError: if a batch is larger than the training split, the training is too short for a single update, or the
-        optimizer's line search needs another loss.
+        optimizer has a line search and the loss is random or uses only a part of the training split in a step.
     """
 
     experiment: Experiment
@@ -67,11 +67,11 @@ class Task:
         """Returns why the loss function differs between steps, and the expected setting; "" if it does not differ."""
         title, size = self.experiment.workload.problem.title, self.experiment.workload.batch_size
         if self.problem.random:
-            return f"But that of {title} is random, for example by dropout or noise. Expected a problem without these."
+            return f"The loss of {title} is random, for example by dropout or noise. Expected a problem without these."
         if not self.problem.full_batch and size < self.train_examples:
             return (
-                f"But batch_size is {size}, a part of the training split. Expected {self.train_examples}, the number "
-                f"of training examples of {title}."
+                f"But batch_size is {size}, so each step uses another part of the training split. Expected "
+                f"{self.train_examples}, the number of training examples of {title}."
             )
         return ""
 

@@ -27,9 +27,9 @@ def update_parameters(
     checked: bool = True,
     value_fn: Callable[[PyTree[Array]], Float[Array, ""]] | None = None,
 ) -> Update:
-    """Returns the parameters and the state after one update, and the norms of the gradient and of the update.
+    """Returns the parameters and the state after one update, the norms, and whether the loss and the norms are finite.
 
-    Training checks each update: if the loss or a norm is not finite, the parameters stay unchanged.
+    The norms are those of the gradient and of the update.
 
     Args:
       optimizer: the optimizer.
@@ -40,7 +40,7 @@ def update_parameters(
       params: the parameters.
       loss: the loss at these parameters.
       fused: whether the update is made in one pass if the optimizer supports it; the results differ by rounding.
-      checked: whether updates are checked.
+      checked: whether the parameters stay unchanged if the loss or a norm is not finite, as in training.
       value_fn: the loss as a function of the parameters, for an optimizer with a line search.
     """
     if fused and has_fused_form(optimizer, params):

@@ -4,8 +4,8 @@ Numbers are in the metrics' own units (an accuracy is a fraction). A number is n
 Intervals are [low, high] with 95% confidence, or null. The object has these fields:
 
 * `format`: 1. It changes if fields change their meaning; fields may be added.
-* `study`, `complete` (whether every optimizer is confirmed on every workload), `reference` (the optimizer with which
-  others are compared, or null).
+* `study`, `complete` (whether every optimizer is confirmed on every workload, or all its trials diverged there),
+  `reference` (the optimizer with which others are compared, or null).
 * `workloads`: a list of objects, one for each workload:
   * `name`; `measure`: `name`, `words`, `unit`, `higher_is_better`, `untrained` of the measure that ranks optimizers.
   * `optimizers`: the best first; each has `name`, `mean`, `interval`, `results` (how many), `diverged` (confirmations),
@@ -21,7 +21,8 @@ Intervals are [low, high] with 95% confidence, or null. The object has these fie
   result of the reference), `share` (of the reference's steps that this takes; null if not reached), `interval` (its
   upper end is null if it is not settled that the result is reached), `runs_reaching` (the share of single runs).
 * `suite`: null if fewer than two workloads or two optimizers can be compared, else an object:
-  * `workloads`, `left_out`, `missing`: names.
+  * `workloads` and `left_out`: the names of the workloads that count and of those that do not; `missing`: the names of
+    the optimizers that do not count, because they have no results on some workloads.
   * `optimizers`: the highest score first; each has `name`; `score`, `mean_rank` and `steps_share` (the median over
     workloads; its `value` is null if not reached), each with `value`, `over_seeds`, `over_workloads` (intervals), or
     null; `steps_reached_on` (a number of workloads, or null); `scores`: by workload, the scores of its runs.

@@ -60,8 +60,8 @@ def _lead(ranking: Ranking) -> list[str]:
         said.append(f"{'It is' if unsettled else 'It wins: it is'} ahead of {_listed(primary, ahead, 'by')}.")
     if unsettled:
         count = ranking.comparisons
-        among = f" among {count} comparisons" if count > 1 else ""
-        said.append(f"Not settled{among}: {_listed(primary, unsettled, 'behind by')}.")
+        corrected = f" (corrected for {count} comparisons)" if count > 1 else ""
+        said.append(f"Not settled{corrected}: {_listed(primary, unsettled, 'behind by')}.")
     return said + reported
 
 

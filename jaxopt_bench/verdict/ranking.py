@@ -44,8 +44,8 @@ class Standing:
       diverged: the number of diverged confirmations.
       results: estimates of the confirmations' means, by measure; `samples` defines the results.
       primary: the estimate for `WorkloadMeasures.primary`, which ranks the contender.
-      steps, seconds: the steps and the seconds to the workload's target, the median over results; None if most did not
-        reach it.
+      steps, seconds: the steps and the seconds to the workload's target, the median over results; None if there is no
+        target, or at least half of the results did not reach it. `seconds` is also None if no step was timed.
       times: the seconds to the target of each independent result; for a search, the median of its confirmations; inf if
         it was not reached; empty if there is no target or a step was not timed.
       cost: the seconds of all its runs.

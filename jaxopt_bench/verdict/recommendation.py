@@ -24,7 +24,8 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
       ranking: the ranking of the workload.
 
     Returns:
-      A text of several lines; None if no optimizer has confirmed results, or the searches of the first one disagree.
+      A text of one or several lines; None if no optimizer has confirmed results, or the first one has several winners
+      because of several searches.
     """
     if not ranking.standings or len(ranking.standings[0].winners) != 1:
         return None

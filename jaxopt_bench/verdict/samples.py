@@ -220,10 +220,10 @@ def final_or_best(study: Study, row: RunRow, measure: str) -> float | None:
 
 
 def result_at(study: Study, results: Results, row: RunRow, measure: str, epoch: int | None) -> float | None:
-    """Returns the result of a run, or its result if it had ended after an epoch.
+    """Returns the result of a run at its end, or at the end of an earlier epoch.
 
     Args:
-      study: the study; it says whether the result is that of the last or of the best epoch.
+      study: the study. `Study.at` sets whether the result is that of the last or of the best epoch up to then.
       results: the results of the study.
       row: the row of the run.
       measure: "{split}_{metric}".

@@ -45,7 +45,7 @@ class ScoreScale:
     floor: float = 0.0
 
     def score(self, value: float) -> float:
-        """Returns the score of a result, in the metric's own unit."""
+        """Returns the score of a result. The result is in the metric's own unit; the score has no unit."""
         zero, one = self._position(self.zero), self._position(self.one)
         return max(0.0, (self._position(value) - zero) / (one - zero))
 

@@ -26,7 +26,8 @@ class TrialScore:
     Attributes:
       trial: the index of the trial.
       value: the mean over its seeds of the measure that judges it; None if a seed diverged or never reached the target.
-      loss: the mean loss on the split that judges trials; None if a seed diverged. It decides if no trial has a value.
+      loss: the mean loss on the split that judges trials; None if a seed diverged. It decides between trials with equal
+        values, and between trials without a value, which come last.
     """
 
     trial: int

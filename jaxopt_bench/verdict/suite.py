@@ -79,7 +79,7 @@ class SuiteVerdict:
       pairs: every pair of contenders, tested by Wilcoxon's signed-rank test. Unlike Nemenyi's test, it does not depend
         on the other contenders, and it has more power, so it decides (Benavoli et al. 2016).
       profiles: the share of runs above each score, by contender.
-      reference: the contender to compare the others with; None if the study does not have it.
+      reference: the contender to compare the others with; None if there is none, or it has no results.
       versus: the comparisons with the reference, by contender and workload.
       speed_ups: the median over workloads of the share of the reference's steps, by contender.
       single_settings: single settings for all workloads; empty if they are not known, see `compute_single_settings`.

@@ -34,8 +34,8 @@ def _lead(found: SuiteVerdict) -> str:
     best = min(found.ranks, key=lambda name: found.ranks[name].value)
     rank = f"{found.ranks[best].value:.1f} of {len(found.ranks)}"
     also = f"and the best mean rank, {rank}" if best == first else f"and {best} the best mean rank, {rank}"
-    without = [*found.missing, *found.left_out]
-    left_out = f" (not compared: {_names(without)})" if without else ""
+    without = [_counted("optimizer", found.missing), _counted("workload", found.left_out)]
+    left_out = f" (not compared: {'; '.join(filter(None, without))})" if any(without) else ""
     count = len(found.workloads)
     return (
         f"Over {count} workloads{left_out}, {first} has the highest score, {found.scores[first].value:.2f}"
@@ -65,9 +65,10 @@ def _seeds(found: SuiteVerdict) -> str:
     best = found.scores[first].value
     close = [name for name in others if best - found.scores[name].value <= found.score_margin]
     noise = f"equally good optimizers can differ by {found.score_margin:.2g} because of the seeds"
+    lead = f"On these workloads, the lead of {first}"
     if not close:
-        return f"On these workloads its score is higher than all others beyond the noise of the seeds: {noise}."
-    return f"The seeds do not settle whether {_names(close)} would score as high on these workloads: {noise}."
+        return f"{lead} over every other optimizer is larger than the noise of the seeds: {noise}."
+    return f"{lead} over {_names(close)} is within the noise of the seeds: {noise}."
 
 
 def _workloads(found: SuiteVerdict) -> str:
@@ -91,8 +92,15 @@ def _workloads(found: SuiteVerdict) -> str:
             f"{_names(rest)} depend on the choice of workloads ({test})."
         )
     some = sum(pair.significant for pair in found.pairs)
-    elsewhere = f", though {some} other pair{'s do' if some > 1 else ' does'}" if some else ""
-    return f"None of its leads holds for other workloads with certainty{elsewhere} ({test})."
+    elsewhere = f"; {some} of all {pairs} pairs differ{'s' * (some == 1)} significantly" if some else ""
+    return f"None of its leads is certain to hold on other workloads of this kind{elsewhere} ({test})."
+
+
+def _counted(kind: str, names: Sequence[str]) -> str:
+    """Returns the names after their kind; "" if there are none."""
+    if len(names) > MOST_NAMES:
+        return f"{len(names)} {kind}s"
+    return f"the {kind}{'s' * (len(names) > 1)} {join_words(names)}" if names else ""
 
 
 def _names(names: Sequence[str]) -> str:
@@ -112,8 +120,9 @@ def _speed(found: SuiteVerdict) -> str:
     parts = [f"{_share(low)} to {_share(high)} over {what}" for what, (low, high) in _known(ends)]
     interval = f" ({', '.join(parts)})" if parts else ""
     return (
-        f"{fastest} reaches the final results of {found.reference} in the fewest steps, {_share(own.value)} of its "
-        f"steps in the median{interval}, on {found.reached_on(fastest)} of {len(found.workloads)} workloads."
+        f"{fastest} reaches the final results of {found.reference} in the fewest steps: the median over workloads is "
+        f"{_share(own.value)} of the steps of {found.reference}{interval}, and it reaches the results on "
+        f"{found.reached_on(fastest)} of {len(found.workloads)} workloads."
     )
 
 

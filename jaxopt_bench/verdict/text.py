@@ -98,7 +98,7 @@ def _evidence(evidence: Evidence) -> str:
         return f"{words}: {evidence.undecidable}"
     if isinstance(evidence.part, Comparison):
         assert evidence.difference is not None, "otherwise it says why there is none"
-        pair = f"{evidence.part.higher} less {evidence.part.lower}"
+        pair = f"{evidence.part.higher} minus {evidence.part.lower}"
         among = f", corrected for {evidence.comparisons} comparisons" if evidence.comparisons > 1 else ""
         return f"{words}, {pair}, {_signed(evidence.measure, evidence.difference)}{among}"
     found = evidence.correlation

@@ -28,7 +28,8 @@ class WorkloadMeasures:
     Attributes:
       by_name: all measures of the workload's runs, by name.
       primary: the measure that ranks contenders, such as the test accuracy.
-      judged: the measure of the expected best trial, such as the validation loss.
+      judged: the measure that judges trials, such as the validation loss; if trials are judged by the steps to the
+        target, the loss on the split of the target.
       headline: the headline metric of the trials; it decides which learning rates are good.
       tolerance: a good learning rate's `headline` may be worse than the best trial's by this much; None if it is not
         known.

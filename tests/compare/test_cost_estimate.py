@@ -87,7 +87,9 @@ def test_only_unfinished_runs_are_planned_and_the_planned_space_is_enough(small,
 
 def test_a_study_that_cannot_grow_is_refused(small, planned, tmp_path, digits_dir):
     compare(small.only(contenders=["sgd"]), tmp_path / "study", data_dir=digits_dir)
-    with pytest.raises(UserError, match="the study in this folder has search: sobol; this command has random"):
+    with pytest.raises(
+        UserError, match="the study that was started earlier has search: sobol; this command has random"
+    ):
         planned(dataclasses.replace(small, search="random"), tmp_path / "study")
 
 
@@ -100,14 +102,16 @@ def test_the_command_prints_a_table_and_the_least_difference(call, tmp_path, mon
     assert "confirmations 48 0 " in said
     assert "those of sgd on digits_cnn, measured for a few seconds, plus 30%" in said
     assert "in studies/digits. With 8 seeds for each of 6 optimizers" in said
-    assert "On digits_cnn that is " in said
+    assert "On digits_cnn, the smallest difference that can be seen is " in said
     assert " points of test accuracy on the same 360 test examples, and " in said
-    assert " points on new data (48 results in experiments/results/digits have a deviation of 0.5" in said
+    assert " points on new data (the standard deviation between results of one optimizer is 0.5" in said
+    assert " points, from 48 results in experiments/results/digits)." in said
     code, out, _ = call("compare", "digits", "--plan", "--seeds", "3", "--epochs", "2")
     said = " ".join(out.split())
     assert "a difference must be 9.5 times the deviation between seeds" in said
-    assert "with --seeds 4, 4.9 times would be enough" in said
-    assert "How large that is on digits_cnn is not known, because no results are recorded." in said
+    assert "with --seeds 4, a difference of 4.9 times the deviation between seeds would be enough" in said
+    unknown = "The smallest difference that can be seen on digits_cnn is not known, because no results are recorded."
+    assert unknown in said
     against = ["--baselines", "digits", "--add", "lion"]
     code, out, _ = call("compare", "digits", *against, "--plan")
     assert (code, "With 8 seeds for each of 7 optimizers" in out, "trials 8 1 " in " ".join(out.split())) == (

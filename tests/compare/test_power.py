@@ -29,8 +29,8 @@ def test_three_seeds_of_49_optimizers_show_no_useful_difference():
     assert power.is_absurd
     assert power.description == (
         "This study can hardly show which optimizer is better: with 3 seeds for each of 49 optimizers, a difference "
-        "must be 52 times the deviation between seeds to be seen with a probability of 80%; with --seeds 7, 4.3 times "
-        "would be enough."
+        "must be 52 times the deviation between seeds to be seen with a probability of 80%; with --seeds 7, a "
+        "difference of 4.3 times the deviation between seeds would be enough."
     )
 
 
@@ -47,7 +47,7 @@ def test_with_several_searches_the_searches_are_compared():
     ("optimizers", "results", "absurd", "sentence"),
     [
         (1, 8, False, "There is only one optimizer, so there is nothing to compare."),
-        (2, 1, True, "With a single seed for each optimizer, no difference can be tested; with --seeds 3, "),
+        (2, 1, True, "With a single seed for each optimizer, no difference can be tested; with --seeds 3, a "),
         (49, 2, True, "This study can hardly show which optimizer is better: with 2 seeds for each of 49 "),
     ],
 )

@@ -45,6 +45,11 @@ def wild(small):
     )
 
 
+def test_with_several_seeds_of_trials_the_runs_and_the_trials_are_counted(small, tmp_path, digits_dir):
+    study = dataclasses.replace(small.only(contenders=["sgd"]), trials=2, trial_seeds=2, finalists=0, seeds=1)
+    assert "tiny, sgd: 4 runs of 2 trials\n" in shown(study, tmp_path / "study", digits_dir, terminal=False)
+
+
 def test_lines_report_started_jobs_selections_and_diverged_trials(wild, tmp_path, digits_dir):
     text = shown(wild, tmp_path / "study", digits_dir, terminal=False)
     assert "small: 2 optimizers on tiny; 3 trials, 2 finalists with 1 other seed and 1 confirmation seed each" in text
@@ -53,7 +58,7 @@ def test_lines_report_started_jobs_selections_and_diverged_trials(wild, tmp_path
     assert "tiny, calm: 2 re-runs of finalists; about" in text
     assert ", of 2 finalists)" in text
     assert " diverged" in text
-    assert "tiny, wild: 1 confirmations; about" in text
+    assert "tiny, wild: 1 confirmation; about" in text
     again = shown(wild, tmp_path / "study", digits_dir, terminal=False)
     assert "3 trials\n" not in again
 
@@ -126,6 +131,26 @@ def test_the_time_left_covers_only_this_process_even_after_it_resumes_a_job(smal
     assert progress.seconds_left() == pytest.approx(2 * 4 * 240 / epochs, rel=0.01)
 
 
+def test_lines_have_one_estimate_as_soon_as_some_steps_are_timed(small, tmp_path, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("jaxopt_bench.compare.progress.time.monotonic", lambda: now)
+    at = StudyFolder(tmp_path / "study")
+    at.begin(small)
+    first, _ = units(small)
+    progress = StudyLines(Console(file=io.StringIO()))
+    progress.start(small, at, [(first, plan_trials(small, first))], JUDGED)
+    reporter = progress.begin(Job("trial", first, tuple(plan_trials(small, first))))
+    reporter.start("3 trials", step=0, steps=100, steps_per_epoch=100, metrics=METRICS)
+    now = 130.0  # after compilation
+    reporter.advance(step=1, examples_per_second=0.0, seconds_left=0.0)
+    assert "of training to go" not in progress.console.file.getvalue()
+    for step in range(2, 9):
+        now += 1.0
+        reporter.advance(step=step, examples_per_second=1.0, seconds_left=100.0 - step)
+        assert ("of training to go" in progress.console.file.getvalue()) == (step >= 4)
+    assert progress.console.file.getvalue().count("of training to go") == 1
+
+
 def test_the_time_left_of_a_search_by_halving_counts_the_rungs(small, tmp_path):
     four_epochs = dataclasses.replace(small.workloads[0], epochs=4)
     halving = dataclasses.replace(small, workloads=(four_epochs,), search="halving", halving_rungs=3, trials=4)
@@ -185,6 +210,6 @@ def test_a_stop_request_is_shown_in_the_display_or_printed_if_there_is_none(live
                 display.stop()
     signal.signal(signal.SIGINT, before)
     assert request.signal == signal.SIGINT
-    said = "stopping after a checkpoint; once more to stop at once"
+    said = "stopping after the next checkpoint; press Ctrl-C again to stop at once"
     assert (said in console.file.getvalue()) == live
     assert (said in capfd.readouterr().err) == (not live)

@@ -133,7 +133,8 @@ def test_a_study_continues_from_its_folder_and_its_record_together(small, whole,
 def test_the_missing_part_of_an_incomplete_record_is_reported(small, tmp_path, digits_dir):
     compare(small, tmp_path / "out", only=["adamw"], data_dir=digits_dir, record=tmp_path / "record")
     assert incomplete_in_words(load(tmp_path / "record")) == (
-        "The study small is not complete: 1 of 2 optimizers on workloads have finished. Missing: tiny, sgd."
+        "The study small is not complete: 1 of 2 pairs of an optimizer and a workload have finished. Missing: tiny, "
+        "sgd. They are trained when `compare` continues the study."
     )
     with pytest.raises(UserError, match="unknown optimizer of the study small 'adamm'; did you mean adamw"):
         compare(small, tmp_path / "out", only=["adamm"], data_dir=digits_dir, record=tmp_path / "record")

@@ -74,7 +74,10 @@ def test_a_space_is_extended_beyond_the_edge_towards_which_results_improve(call,
     assert code == 0
     said = " ".join(out.split())
     assert "short: 4 trials in learning_rate 0.01 to 0.1 (1 decade)." in said
-    assert "So that all have 4 trials more, right continue in their own search spaces." in said
+    assert (
+        "Every tuned optimizer gets 4 more trials. Those of right that are not listed above are drawn in the earlier "
+        "search space." in said
+    )
     assert counts(folder) == {"short": 12, "right": 12}
     after = runs(folder)
     trials = {path for path in before if path.startswith("trials/")}
@@ -96,7 +99,8 @@ def test_a_space_is_extended_beyond_the_edge_towards_which_results_improve(call,
     again = widen(find_study(str(folder)), folder)
     assert again.said[1:] == (
         "short: 4 trials in learning_rate 0.1 to 1 (1 decade).",
-        "So that all have 4 trials more, right continue in their own search spaces.",
+        "Every tuned optimizer gets 4 more trials. Those of right that are not listed above are drawn in the earlier "
+        "search space.",
     )
     for unit in units(again.study):
         assert len(points(again.study, unit)) == 16
@@ -143,7 +147,8 @@ def test_with_several_edges_all_optimizers_still_have_equally_many_trials(improv
         "a: 4 trials in learning_rate 0.0001 to 0.001 (1 decade).",
         "a: 4 trials in partial 0.2 to 0.5 (0.398 decades).",
         "b: 4 trials in learning_rate 1 to 10 (1 decade).",
-        "So that all have 12 trials more, b and c continue in their own search spaces.",
+        "Every tuned optimizer gets 12 more trials. Those of b and c that are not listed above are drawn in the "
+        "earlier search space.",
     )
     assert found.study.trials == 22
     assert {len(points(found.study, unit)) for unit in units(found.study) if unit.contender.searched} == {22}
@@ -177,7 +182,7 @@ def test_a_grid_is_not_widened(improving):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--shard", "0/2"], "--widen decides once, by the results of the whole study"),
+        (["--shard", "0/2"], "--widen needs the results of the whole study. Expected no --shard"),
         (["--baselines", "digits", "--add", "lion"], "--widen would give newcomers more trials"),
     ],
 )

@@ -93,5 +93,5 @@ def test_a_name_resolution_that_hangs_times_out(tmp_path: Path, monkeypatch: pyt
     assert time.monotonic() - start < 2.5
 
 
-def test_the_time_limits_of_a_download_are_below_ten_seconds() -> None:
+def test_the_default_time_limits_are_below_ten_seconds_and_shorter_for_one_step() -> None:
     assert download._ANSWER_SECONDS < download._TOTAL_SECONDS < 10

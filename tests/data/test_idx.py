@@ -150,6 +150,13 @@ def test_the_error_for_a_missing_file_or_folder_names_the_expected_files(folder:
             call()
 
 
+def test_the_error_for_an_incomplete_folder_names_the_command_with_a_source(tmp_path: Path) -> None:
+    (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)
+    (tmp_path / "mnist" / "3.0.1" / "features.json").touch()
+    with pytest.raises(UserError, match=r"complete mnist: .*run `jaxopt-bench data prepare mnist --from FOLDER` again"):
+        load("mnist", tmp_path)
+
+
 @pytest.mark.slow
 def test_the_official_files_are_prepared(tmp_path: Path) -> None:
     """The class counts, the mean and the deviation are those that the authors and torchvision's users publish."""

@@ -169,7 +169,8 @@ def test_an_incomplete_version_folder_is_named_and_kept(lost: str, small_cifar10
     (folder / lost).unlink()
     left = sorted(folder.rglob("*"))
     with pytest.raises(
-        UserError, match=rf"{folder} does not contain a complete cifar100: .*{lost}.*Remove this folder"
+        UserError,
+        match=rf"{folder} does not contain a complete cifar100: .*{lost}.*Remove this folder.*cifar100` again",
     ):
         load("cifar100", tmp_path / "tfds")
     with pytest.raises(UserError, match=rf"{lost}.*Remove this folder"):

@@ -139,5 +139,5 @@ def test_a_limit_takes_the_first_words_and_does_not_change_the_test_split() -> N
     assert (len(few.train), len(few.validation)) == (400, 100)
     np.testing.assert_array_equal(np.concatenate([few.train, few.validation]), whole.train[:500])
     np.testing.assert_array_equal(few.test, whole.test)
-    with pytest.raises(UserError, match="limit is 57151, but 57150 words are not in the test split"):
+    with pytest.raises(UserError, match="limit is 57151, but only 57150 words are outside the test split"):
         tokens.words(0.1, limit=57_151)

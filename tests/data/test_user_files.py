@@ -319,11 +319,11 @@ def test_a_file_name_omits_the_folder_but_keeps_the_path(tmp_path, monkeypatch):
         file_name("nowhere/absent.csv").existing_path()
 
 
-def test_too_few_examples_for_a_test_split_are_refused():
-    train, test = split_examples(3)
+def test_too_few_examples_for_a_test_split_are_refused(tmp_path):
+    train, test = split_examples(3, tmp_path)
     assert sorted([*train, *test]) == [0, 1, 2]
-    with pytest.raises(UserError, match="there are 2 examples"):
-        split_examples(2)
+    with pytest.raises(UserError, match=rf"{tmp_path} has 2 examples\. Expected at least 3, since 20% of them"):
+        split_examples(2, tmp_path)
 
 
 def test_a_table_of_classes_is_standardised_by_its_training_examples(tmp_path):
@@ -333,7 +333,7 @@ def test_a_table_of_classes_is_standardised_by_its_training_examples(tmp_path):
     data = read_user_data(name, "kind")
     (train, labels), (test, _) = data.train, data.test
     assert (train.shape, test.shape, data.kind) == ((40, 2), (10, 2), "vectors")
-    order, rest = split_examples(50)
+    order, rest = split_examples(50, tmp_path)
     np.testing.assert_allclose(train[:, 0], (values[order] - values[order].mean()) / values[order].std(), rtol=1e-5)
     np.testing.assert_allclose(test[:, 0], (values[rest] - values[order].mean()) / values[order].std(), rtol=1e-5)
     assert not train[:, 1].any()

@@ -151,7 +151,7 @@ def test_an_exception_is_a_result(monkeypatch):
     assert not result.passed
     assert isinstance(result.raised, NotImplementedError)
     lines = give_advice([result], "METAL", OTHER)
-    assert lines[0] == "cross-entropy: this JAX cannot compile or run it here."
+    assert lines[0] == "cross-entropy: JAX cannot compile or run these items on this backend."
     assert "JAX_PLATFORMS=cpu" in lines[-1]
     assert not any("--plain" in line for line in lines)  # the plain code path was checked
 

@@ -17,10 +17,14 @@ SLOW = pytest.mark.slow
 
 
 class Said(Reporter):
-    """Keeps the messages."""
+    """Keeps the messages, and the step at which the run starts or resumes."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.step = -1
+
+    def start(self, title: str, step: int, *rest: object) -> None:
+        self.step = step
 
     def say(self, message: str) -> None:
         self.messages.append(message)
@@ -36,13 +40,15 @@ def goes_on(disturbed, said):
 @pytest.mark.parametrize("damage", [flip, truncate, remove])
 def test_a_damaged_checkpoint_is_reported_and_an_earlier_one_is_used(damage, stopped, dice, tally):
     disturbed = stopped("single")
-    newest = disturbed.checkpoints / str(checkpoint_steps(disturbed.checkpoints)[-1])
+    *earlier, last = checkpoint_steps(disturbed.checkpoints)
+    newest = disturbed.checkpoints / str(last)
     files = sorted(path for path in newest.rglob("*") if path.is_file() and path.stat().st_size)
     file = dice.choice([path for path in files if path.name != "marker.json"])  # replaced by manifest.json
     damage(file, dice)
     counts = (newest / "manifest.json").exists()  # without it, a checkpoint was never completed
     said = Said()
     goes_on(disturbed, said)
+    assert said.step == earlier[-1]
     if counts:
         assert any(f"checkpoint {newest} is damaged" in message for message in said.messages)
     disturbed.goes_on()
@@ -72,7 +78,7 @@ def test_if_every_checkpoint_is_damaged_all_are_named_and_metrics_do_not_change(
         damage(dice.choice(sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)), dice)
     steps, metrics = checkpoint_steps(disturbed.checkpoints), disturbed.run_dirs[0] / "metrics.jsonl"
     before = metrics.read_bytes()
-    with pytest.raises(UserError, match=r"every checkpoint is damaged.*arrays/.* changed since") as error:
+    with pytest.raises(UserError, match=r"every checkpoint .* is damaged.*missing or have changed: arrays/") as error:
         goes_on(disturbed, Said())
     assert all(f"checkpoints/{step} is damaged" in str(error.value) for step in steps)
     assert metrics.read_bytes() == before
@@ -117,7 +123,7 @@ def test_a_run_is_not_resumed_in_the_directory_of_another_run(stopped, tally):
     disturbed = stopped("single")
     other = dataclasses.replace(disturbed.experiments[0], seed=77)
     shutil.copytree(disturbed.run_dirs[0], disturbed.runs_dir / other.name / other.digest)
-    with pytest.raises(UserError, match=r"config\.json is of a run with the digest"):
+    with pytest.raises(UserError, match=r"config\.json belongs to another run: its digest is"):
         train(other, Options(runs_dir=disturbed.runs_dir, data_dir=disturbed.data_dir, reporter=Said()))
     tally.add("a run's directory under another's name")
 

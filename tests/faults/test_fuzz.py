@@ -125,11 +125,13 @@ def test_damaged_experiments_are_refused_or_read_back_unchanged(times, tally):
 def test_random_flags_are_accepted_or_refused_with_a_message(times, tally, capsys):
     names = flattened(catalog.find("digits_cnn_adamw").to_json())
     flags = [f"--{name.replace('_', '-')}" for name in names]
+    refused = 0
     for i in range(times):
         dice = random.Random(i)
         words = [word for _ in range(dice.randint(1, 3)) for word in (dice.choice(flags), dice.choice(WORDS))]
-        answered(parse, ["run", dice.choice(NAMES), *words])
+        refused += answered(parse, ["run", dice.choice(NAMES), *words])
     capsys.readouterr()
+    assert refused > times / 4
     tally.add("wrong flags", times)
 
 

@@ -160,7 +160,7 @@ def test_the_dtype_is_passed_to_a_module_that_accepts_it(file):
     [
         ("wrong", r"net.py:wrong returned 3\. Expected a linen module class, or a function"),
         ("fails", r"net.py:fails fails for inputs of shape \[5, 8, 8, 1\], float32: net.py, line \d+: ValueError: no"),
-        ("Narrow", r"returned an array of shape \[5, 7\] for 5 examples\. Expected \[5, 10\]"),
+        ("Narrow", r"returned an array of shape \[5, 7\] for 5 examples\. Expected \[5, 10\], or \[5, length, 10\]"),
         ("Cached", r"has the variable collections cache\. Expected only params and batch_stats"),
         ("Empty", r"has no parameters\. Expected at least one"),
         ("Other", r"Expected a linen module class"),

@@ -84,5 +84,5 @@ def test_initial_logits_are_zero_and_dropout_is_active_only_in_training(
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
-    with pytest.raises(UserError, match=r"Transformer\.width is 32\. Expected a multiple of 5 heads"):
+    with pytest.raises(UserError, match=r"Transformer\.width is 32\. Expected a multiple of .* attention heads, 5\."):
         Transformer(heads=5)

@@ -210,7 +210,10 @@ def test_a_function_object_needs_no_file():
         (":f", "is not a reference. Expected MODULE:NAME"),
         ("{file}:heavy_bal", "unknown function of .*; did you mean heavy_ball"),
         ("{file}:NUMBER", "is 3. Expected MODULE:FUNCTION"),
-        ("{file}:unflaggable", "'base' without a default and without a type that a flag can have"),
+        (
+            "{file}:unflaggable",
+            "'base' without a default and without a type that a flag can have. Expected a default, or the type float",
+        ),
         ("{file}:positional", "positional-only parameter 'learning_rate'"),
         ("{file}:recorded", "'code', but every optimizer already has a field or an attribute of this name"),
         ("{file}:clashing", "'clip_norm', but every optimizer already has a field"),
@@ -248,11 +251,19 @@ def test_a_partial_in_a_file_is_identified_by_that_file(file):
 
 
 def test_a_file_is_run_again_only_if_its_text_changed(file):
-    assert load(f"{file}:no_rate") is load(f"{file}:no_rate")
-    file.write_text(SOURCE + "\n# changed\n")
+    runs = file.with_name("runs")
+    source = f"{SOURCE}\nwith open({str(runs)!r}, 'a') as log:\n    log.write('run ')\n"
+    file.write_text(source)
+    first = load(f"{file}:no_rate")
+    assert load(f"{file}:no_rate") is first
+    assert runs.read_text() == "run "
+    file.write_text(source + "# changed\n")
     changed = load(f"{file}:no_rate")
-    file.write_text(SOURCE)
-    assert load(f"{file}:no_rate") is not changed
+    assert changed.code != first.code
+    assert runs.read_text() == "run run "
+    file.write_text(source)
+    assert load(f"{file}:no_rate") is first
+    assert runs.read_text() == "run run "
 
 
 def test_a_learning_rate_with_the_default_none_must_be_given():

@@ -244,5 +244,8 @@ def test_parameters_of_other_types_have_no_fused_form() -> None:
 
 def test_without_the_library_the_error_explains_how_to_build_it(kernels_at: Any, tmp_path: pathlib.Path) -> None:
     kernels_at(tmp_path / "kernels.so")
-    with pytest.raises(UserError, match=r"kernels\.so is not built\. `jaxopt-bench kernels` .* builds it"):
+    with pytest.raises(
+        UserError,
+        match=r"kernels\.so is not built\. `jaxopt-bench kernels` .* builds it\. Or set JAXOPT_BENCH_UPDATES=optax",
+    ):
         update(Adam(), drawn(0), Adam().transform(Adam().hyperparameters()).init(drawn(0)), drawn(0))

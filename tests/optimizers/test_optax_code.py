@@ -20,8 +20,10 @@ EPOCHS, STEPS = 3, 4
 
 
 def parameters() -> Any:
-    keys = jax.random.split(jax.random.key(0), 3)
+    keys = jax.random.split(jax.random.key(0), 4)
     return {
+        "embed": {"embedding": jax.random.normal(keys[2], (6, 4))},
+        "positions": jax.random.normal(keys[3], (5, 4)),
         "conv": {"kernel": jax.random.normal(keys[0], (3, 3, 2, 4)), "bias": jnp.ones(4)},
         "head": {"kernel": jax.random.normal(keys[1], (4, 3))},
     }

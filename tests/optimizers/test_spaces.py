@@ -42,6 +42,9 @@ def sgdw(learning_rate: float = 0.1, weight_decay: float = 1e-4):
     decay = optax.add_decayed_weights(weight_decay)
     return optax.chain(optax.trace(0.9), decay, optax.scale_by_learning_rate(learning_rate))
 
+def unscaled(learning_rate: float = 1e-3, weight_decay: float = 1e-4):
+    return optax.chain(optax.adam(learning_rate), optax.add_decayed_weights(-weight_decay))
+
 def l2_momentum(learning_rate: float = 0.1, weight_decay: float = 1e-4):
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate, 0.9))
 
@@ -75,8 +78,9 @@ def test_every_optimizer_searches_1_decade_below_and_2_5_above_its_default(name)
     axis = optimizer.axes()["learning_rate"]
     assert math.log10(optimizer.learning_rate / axis.low) == pytest.approx(1, abs=1e-5)
     assert math.log10(axis.high / optimizer.learning_rate) == pytest.approx(2.5, abs=1e-5)
-    assert set(space) == {"weight_decay"} if name in LEARNING_RATE_FREE else {"learning_rate", "weight_decay"}
-    ends = {"coupled": (1e-6, 1e-2), "decoupled": (1e-4, 1.0)}[optimizer.decay_form]
+    tuned = {"weight_decay"} if name in LEARNING_RATE_FREE else {"learning_rate", "weight_decay"}
+    assert set(space) == tuned
+    ends = {"coupled": (1e-6, 1e-2), "decoupled": (1e-4, 1.0), "unscaled": (1e-6, 1e-2)}[optimizer.decay_form]
     assert (space["weight_decay"].low, space["weight_decay"].high) == ends  # type: ignore[union-attr]
 
 
@@ -106,6 +110,7 @@ def test_a_users_optimizer_searches_as_many_decades_as_those_of_the_table(file, 
         ("decayed", "decoupled"),
         ("branching", "decoupled"),
         ("sgdw", "decoupled"),
+        ("unscaled", "unscaled"),
         ("l2", "coupled"),
         ("l2_momentum", "coupled"),
         ("mine", "coupled"),  # the decay that is added around it
@@ -115,7 +120,7 @@ def test_a_users_optimizer_searches_as_many_decades_as_those_of_the_table(file, 
 def test_a_users_weight_decay_has_the_range_of_its_measured_form(file, name, form):
     optimizer = load(f"{file}:{name}")()
     assert optimizer.decay_form == form
-    assert optimizer.search_space()["weight_decay"].high == {"coupled": 1e-2, "decoupled": 1.0}[form]  # type: ignore[union-attr]
+    assert optimizer.search_space()["weight_decay"].high == (1.0 if form == "decoupled" else 1e-2)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

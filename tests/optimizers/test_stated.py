@@ -137,7 +137,7 @@ def test_the_name_of_an_argument_selects_the_field_that_it_sets(tmp_path):
         ({"b2": "2..1"}, "--space adamw.b2: the range '2..1' is empty or infinite. Expected finite"),
         ({"b2": "1..inf"}, "'1..inf' is empty or infinite"),
         ({"b2": "1e-4..1e-1:"}, "--space adamw.b2: '1e-4..1e-1:' is not a range"),
-        ({"b2": "0..1:3"}, "--space adamw.b2: the range 0..1:3 has no points that are evenly spaced"),
+        ({"b2": "0..1:3"}, "--space adamw.b2: the range 0..1:3 is invalid. Expected LOW..HIGH:COUNT with 0 < LOW"),
         ({"b2": "1...2"}, "--space adamw.b2: '1...2' is not a range of numbers. Expected LOW..HIGH"),
         ({"b2": "0.9,"}, "--space adamw.b2: '' is not a value of this field"),
         ({"b2": "high"}, "--space adamw.b2: 'high' is not a value of this field. Expected LOW..HIGH"),

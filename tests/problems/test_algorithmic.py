@@ -91,7 +91,7 @@ def test_names_and_shapes() -> None:
 def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match=r"the model mlp takes .*, but modular addition consists of tokens"):
         ModularAddition(model=MLP())
-    with pytest.raises(UserError, match=r"ModularAddition\.train_fraction is 0\.99, which divides the 9 pairs into 9"):
+    with pytest.raises(UserError, match=r"ModularAddition\.train_fraction is 0\.99, which leaves 9 training pairs and"):
         ModularAddition(modulus=3, train_fraction=0.99)
-    with pytest.raises(UserError, match=r"cannot be trained on its validation examples\. Expected refit False"):
+    with pytest.raises(UserError, match=r"cannot be trained on its validation examples\. Expected Study\.refit=False"):
         SMALL.without_validation()

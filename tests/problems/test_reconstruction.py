@@ -136,7 +136,7 @@ def test_evaluation_estimates_the_bound_with_the_same_draws_for_all_images(varia
     # The mean of 16 draws has a quarter of one draw's standard deviation, the mean of 400 draws a twentieth.
     assert (np.abs(found["loss"] - exact) < 4 * spread * np.hypot(1 / 4, 1 / 20)).all()
     of_the_mean = torch_bound(copy, pixels, torch.zeros(30, 3, dtype=torch.float64)).detach().numpy()
-    assert np.mean(np.asarray(found["loss"]) - exact) ** 2 < np.mean(of_the_mean - exact) ** 2
+    assert np.mean((np.asarray(found["loss"]) - exact) ** 2) < np.mean((of_the_mean - exact) ** 2)
     np.testing.assert_allclose(found["bits_per_dimension"], np.asarray(found["loss"]) / 64 / np.log(2), rtol=1e-6)
 
 

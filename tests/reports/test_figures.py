@@ -163,6 +163,25 @@ def test_a_result_of_zero_is_drawn_on_a_linear_axis():
     assert all(scale.get("type") != "log" for scale in scales)
 
 
+def tick_labels(svg: str, title: str) -> list[str]:
+    """Returns the labels of the axis with this title."""
+    axes = [part for part in svg.split('role-axis"') if f">{title}</text>" in part]
+    (axis,) = [part for part in axes if "role-axis-label" in part]
+    labels = axis.partition("role-axis-label")[2].partition("role-axis-title")[0]
+    return re.findall(r">([^<>]+)</text>", labels)
+
+
+@pytest.mark.parametrize("value", [0.958333, 0.5, 1.0])
+def test_an_axis_of_equal_results_has_round_labels(value: float):
+    about = subject()
+    same = about.runs.with_columns(test_accuracy=pl.lit(value))
+    figure = drawn(final_results(dataclasses.replace(about, ranking=None, runs=same), assign_styles(NAMES)))
+    labels = tick_labels(figure.svg(assign_styles(NAMES)), "test accuracy (%)")
+    assert len(labels) >= 3
+    assert all(len(label) <= 5 for label in labels)
+    assert float(labels[0]) < 100 * value < float(labels[-1])
+
+
 def test_the_interval_of_seconds_is_positive_and_drawn_on_a_logarithmic_axis():
     about = subject()
     long = pl.when(pl.col("seed") == 5004).then(60.0).otherwise(0.5).alias("seconds")
@@ -240,16 +259,13 @@ def test_files_are_svg_pdf_and_png_of_the_same_size(tmp_path: pathlib.Path):
 
 def test_markup_in_names_is_text_in_saved_figures(tmp_path: pathlib.Path):
     names = ("<script>alert(1)</script>", "a&b")
-    lines = pl.DataFrame({"epoch": [1.0, 2.0], "step": [1, 2], "seconds": [1.0, 2.0], "split": ["train_steps"] * 2,
-                          "loss": [1.0, 0.5], "accuracy": [0.1, 0.5], "grad_norm": [1.0, 1.0],
-                          "update_norm": [0.1, 0.1], "learning_rate": [0.1, 0.1]})  # fmt: skip
-    assert run_charts(lines, ACCURACY, assign_styles([*SERIES.values(), "gradient", "update"]))
     matrix = Matrix(
-        title="<b>", values=[[3, 1], [0, 4]], rows=names, columns=names, row_title="<i>", column_title="prediction"
+        title="matrix", values=[[3, 1], [0, 4]], rows=names, columns=names, row_title="<b>", column_title="<i>"
     )
     matrix_figure("matrix", matrix).save(tmp_path, {}, ["svg"])
     root = ElementTree.parse(tmp_path / "matrix.svg").getroot()
-    assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
+    assert set(root.itertext()) == {*names, "<b>", "<i>"}
+    assert {element.tag.rpartition("}")[2] for element in root.iter()}.isdisjoint({"script", "b", "i"})
 
 
 def test_a_confusion_matrix_has_the_shares_of_each_class():

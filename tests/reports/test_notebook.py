@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 import re
 import sys
+from html import escape
 
 import pytest
 
@@ -14,6 +15,7 @@ from jaxopt_bench import Experiment, Options, load_run, train
 from jaxopt_bench.reports.notebook import MOST_FIGURES, notebook_html
 from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs import Reporter
+from jaxopt_bench.study import protocol
 from jaxopt_bench.verdict import paragraphs, verdict
 from tests.reports.made import made_results, made_study, with_document
 
@@ -55,6 +57,15 @@ def test_a_verdict_is_the_answer_and_a_table_for_each_workload():
     assert html.count("<table") == len(found.rankings)
     assert paragraphs(found, found.rankings[0])[0] in html
     assert not pictures(html)
+
+
+def test_a_study_is_its_question_and_its_protocol():
+    study = dataclasses.replace(made_study(["adam", "sgd"]), question="Which one?")
+    html = study._repr_html_()
+    assert html is not None
+    assert "Which one?" in html
+    assert html.count("<li>") == len(protocol(study)) >= 3
+    assert escape(protocol(study)[0]) in html
 
 
 def test_a_run_is_its_result_and_its_curves(tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path):

@@ -52,7 +52,7 @@ def test_the_page_refreshes_itself_until_all_runs_have_ended(folder, call, monke
 
     code, out, _ = call("report", "study", "--watch", "--out", "page")
     assert code == 0
-    assert "is built again every 5 s until all runs have ended" in out
+    assert "is built again every 5 s until all runs have ended" in " ".join(out.split())
     assert len(slept) == 2
     assert REFRESH not in (folder / "page/index.html").read_text()
     assert (folder / "page/tables/ranking.csv").exists()
@@ -73,3 +73,10 @@ def test_ctrl_c_ends_the_command_with_a_complete_report(folder, call, monkeypatc
 def test_the_command_does_not_wait_if_all_runs_have_ended(folder, call, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
     assert call("report", "whole", "--watch", "--out", "page")[0] == 0
+
+
+def test_a_folder_that_does_not_exist_is_an_error_without_a_promise(folder, call):
+    code, out, error = call("report", "absent", "--watch", "--out", "page")
+    assert code == 1
+    assert out == ""
+    assert "'absent' is not a folder" in error

@@ -56,6 +56,12 @@ def call(*words: object) -> int:
     return end.value.code
 
 
+def test_compact_without_a_record_is_refused(call, runs):
+    code, _, error = call("results", str(runs), "--compact")
+    assert code == 1
+    assert "--compact needs a record to write. Expected --record FOLDER, too." in error
+
+
 def test_only_the_table_is_written_to_standard_output(runs: pathlib.Path, capfdbinary) -> None:
     assert call(runs, "--csv", runs.parent / "file.csv", "--parquet", runs.parent / "file.parquet") == 0
     assert capfdbinary.readouterr() == (b"", b"")

@@ -159,11 +159,11 @@ def test_metrics_that_end_too_early_or_too_late_are_named(tmp_path, read):
 def test_a_missing_file_is_named_and_its_run_is_not_skipped(tmp_path, read, file):
     path = finished(tmp_path)
     (path / file).unlink()
-    with pytest.raises(UserError, match=rf"{path.name} is incomplete: {file} is missing, and summary\.json is there"):
+    with pytest.raises(UserError, match=rf"{path.name} is incomplete: it has summary\.json, but not {file}\."):
         read(path)
     folder = write_study(tmp_path / "two", small_study())
     (confirmations(folder)[0] / file).unlink()
-    with pytest.raises(UserError, match=f"is incomplete: {file} is missing"):
+    with pytest.raises(UserError, match=rf"is incomplete: it has summary\.json, but not {file}\."):
         load(folder)
 
 

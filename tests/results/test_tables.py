@@ -511,12 +511,17 @@ def test_results_of_several_studies_or_over_another_study_are_not_recorded(tmp_p
     one, two = write_study(tmp_path / "one", small_study(name="one")), write_study(tmp_path / "two", small_study())
     with pytest.raises(UserError, match=r"results of 2 studies. Expected: one study"):
         load(tmp_path).save(tmp_path / "recorded")
-    with pytest.raises(UserError, match=r"holds a study. Expected: another folder"):
+    with pytest.raises(UserError, match=r"a study, which these results cannot replace\. Expected: another folder"):
         load(one).save(two)
     loose = load(write_run(tmp_path / "runs", EXPERIMENT))
     load(one).save(tmp_path / "recorded")
-    with pytest.raises(UserError, match=r"holds a study. Expected: another folder"):
+    with pytest.raises(UserError, match=r"a study, which these results cannot replace\. Expected: another folder"):
         loose.save(tmp_path / "recorded")
+    kept = (tmp_path / "recorded" / "study.json").read_bytes()
+    with pytest.raises(UserError, match=r"recorded results of the study one, not of two\. Expected: another folder"):
+        load(two).save(tmp_path / "recorded")
+    assert (tmp_path / "recorded" / "study.json").read_bytes() == kept
+    load(one).save(tmp_path / "recorded", compact=True)  # the same study replaces its own results
     with pytest.raises(UserError, match="is not in /elsewhere"):
         dataclasses.replace(loose, folder="/elsewhere").save(tmp_path / "new")
 

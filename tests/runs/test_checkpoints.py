@@ -114,7 +114,7 @@ def test_missing_and_truncated_files_are_detected(folder):
 def test_if_every_checkpoint_is_damaged_restoring_raises_an_error(folder):
     for step in (1, 2, 3):
         (folder / str(step) / MANIFEST).write_text("{")
-    with pytest.raises(UserError, match="every checkpoint is damaged") as error:
+    with pytest.raises(UserError, match=r"every checkpoint in .* is damaged") as error:
         restore_latest(folder, tree(0), warn=lambda _: None)
     assert all(str(folder / str(step)) in str(error.value) for step in (1, 2, 3))
 

@@ -70,6 +70,14 @@ def test_seconds_are_divided_among_members_and_speed_is_that_of_all(time):
     assert clock.lap() == {"seconds": 2.0, "examples_per_second": 10.0}
 
 
+def test_one_long_step_is_enough_for_an_estimate(time):
+    clock = Clock(batch_size=10)
+    take(clock, time, 1, 30.0)  # with compilation
+    assert not clock.first_estimate()
+    take(clock, time, 1, 4.0)
+    assert clock.first_estimate()
+
+
 @pytest.mark.parametrize("seconds_per_step", [0.002, 0.3, 20.0])
 def test_the_estimate_is_made_once_for_steps_of_any_speed(time, seconds_per_step):
     clock, estimates = Clock(batch_size=10), 0

@@ -192,8 +192,9 @@ def test_a_run_finished_without_evaluation_gets_it_from_its_last_checkpoint(done
     said = Said()
     for _ in range(2):  # the second time, the file exists
         train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": said}))
-    earlier = "finished earlier; fresh=True, or --fresh, trains it again"
-    assert said.messages == [earlier, "evaluation.npz is written from the last checkpoint", earlier]
+    finished = f"{run.path} needs no further training. To train it again in a new folder, use --fresh"
+    finished += " (in Python: fresh=True)."
+    assert said.messages == [finished, "evaluation.npz is written from the last checkpoint", finished]
     assert bytes_of(run) == bytes_of(done)
     assert {name: (run.path / name).read_bytes() for name in files} == files
 
@@ -342,7 +343,7 @@ def archive(**arrays: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_an_evaluation_is_read_with_its_statistics_outputs_and_views(tmp_path):
     (tmp_path / EVALUATION).write_bytes(archive(**SOUND))
     found = load_evaluation(tmp_path)
     assert found is not None
@@ -370,7 +371,11 @@ def test_what_is_written_is_read(tmp_path):
         ("training/views/0/captions", np.array(["a", "b"]), "training/views: .* captions is a list of length 2"),
         ("training/statistics/loss", np.zeros(3, np.float32), "the array 'training/statistics/loss' is unknown"),
         ("test/more", np.zeros(3, np.float32), "the array 'test/more' is unknown"),
-        ("class_names", np.array(["cat", "dog"]), "the array 'class_names' is unknown. Expected one of train_clean"),
+        (
+            "class_names",
+            np.array(["cat", "dog"]),
+            "the array 'class_names' is unknown. Expected a name that starts with train_clean/",
+        ),
     ],
 )
 def test_an_invalid_array_is_named(name, array, message, tmp_path):

@@ -58,17 +58,21 @@ def test_a_member_of_a_population_is_trained_like_a_single_run(tmp_path):
     [
         (
             Regression(),
-            r"But batch_size is 64, a part of the training split\. Expected 7200, the number of training ex",
+            r"But batch_size is 64, so each step uses another part of the training split\. "
+            r"Expected 7200, the number of training ex",
         ),
-        (Poisson(), r"But batch_size is 64, a part of the training split\. Expected 1000"),
-        (Regression(model=MLP(dropout=0.1)), r"But that of diamonds_mlp is random, for example by dropout or noise"),
-        (NoisyQuadratic(), r"But that of noisy_quadratic is random"),
-        (Classification(model=CNN()), r"But that of digits_cnn is random"),
+        (Poisson(), r"But batch_size is 64, so each step uses another part of the training split\. Expected 1000"),
+        (Regression(model=MLP(dropout=0.1)), r"The loss of diamonds_mlp is random, for example by dropout or noise"),
+        (NoisyQuadratic(), r"The loss of noisy_quadratic is random"),
+        (Classification(model=CNN()), r"The loss of digits_cnn is random"),
         (
             Classification(model=CNN(dropout=0.0), augmentation=Augmentation(flip=True)),
-            "But that of digits_cnn is rand",
+            "The loss of digits_cnn is rand",
         ),
-        (Classification(model=CNN(dropout=0.0)), r"But batch_size is 64, a part of the training split\. Expected 1293"),
+        (
+            Classification(model=CNN(dropout=0.0)),
+            r"But batch_size is 64, so each step uses another part of the training split\. Expected 1293",
+        ),
     ],
 )
 def test_lbfgs_is_refused_before_any_write_if_the_loss_varies_between_steps(problem, reason, tmp_path, digits_dir):

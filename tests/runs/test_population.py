@@ -246,7 +246,7 @@ def test_a_config_with_the_checkpoints_of_another_run_is_refused(experiments, tm
 
 
 def test_equal_experiments_are_refused_before_anything_is_written(experiments, tmp_path, options):
-    with pytest.raises(UserError, match="two of the 2 experiments are the same"):
+    with pytest.raises(UserError, match=rf"two of the 2 experiments are the same: .* {experiments[0].digest}\. Remove"):
         train_population([experiments[0]] * 2, Options(runs_dir=tmp_path, **options))
     assert not list(tmp_path.iterdir())
 
@@ -443,7 +443,7 @@ def test_two_runs_with_the_same_index_are_refused(experiments, tmp_path, options
     paths = [tmp_path / "tiny" / experiment.digest / "config.json" for experiment in experiments[:2]]
     configs = [read_json(path) for path in paths]
     write_json(paths[1], {**configs[1], "checkpoints": configs[0]["checkpoints"]})
-    with pytest.raises(UserError, match=r"its checkpoints are member 0 of 2 in .*, which does not agree with"):
+    with pytest.raises(UserError, match=rf"is member 0 of 2 in .*, but {paths[0].parent} is the same member"):
         train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
 
 

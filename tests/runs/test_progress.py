@@ -98,11 +98,18 @@ def test_a_population_shows_the_medians_of_finite_values():
 
 
 @pytest.mark.parametrize("reporter", [LineReporter, LiveReporter])
-def test_reporting_a_population_without_remaining_members_does_not_fail(reporter):
-    shown = reporter(Console(file=io.StringIO()))
-    shown.start("a population", 0, 200, 100, METRICS)
-    shown.report_metrics([])
-    shown.stop()
+def test_nothing_is_shown_for_an_epoch_of_a_population_without_active_members(reporter):
+    texts = []
+    for epochs in ([], [[]]):
+        out = io.StringIO()
+        shown = reporter(Console(file=out, width=200))
+        shown.start("a population", 0, 200, 100, METRICS)
+        for records in epochs:
+            shown.report_metrics(records)
+        shown.stop()
+        texts.append(out.getvalue())
+    assert texts[0].startswith("a population\n")
+    assert texts[1] == texts[0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
@@ -75,6 +75,8 @@ def test_several_pairs_have_holms_decisions_and_bonferronis_intervals() -> None:
 
 
 @given(samples, st.sampled_from([0.0, 0.3, 2.0]))
+@example([[2.0, -2.0, 1.0, -5.0], [10.0, 4.0, 10.0, 9.0], [12.0, 5.0, 12.0, 3.0]], 0.0)  # an interval is cut off at 0
+@example([[1.0] * 3, [2.0] * 3, [2.0] * 2], 0.0)
 def test_a_difference_is_significant_if_and_only_if_its_interval_excludes_zero(
     values: list[list[float]], least: float
 ) -> None:
@@ -82,11 +84,14 @@ def test_a_difference_is_significant_if_and_only_if_its_interval_excludes_zero(
         low, high = difference.estimate.low, difference.estimate.high
         if difference.p_value is None:
             assert (difference.estimate.interval, difference.significant) == (None, False)
-        elif least:
+        elif low < high:
             assert difference.significant == (low >= 0 or high <= 0)
-            assert low < high
             assert difference.p_value > 0
             assert low <= difference.estimate.mean <= high
+        else:  # without a least deviation, the interval of two constant samples is their difference alone
+            assert least == 0
+            assert low == difference.estimate.mean == high
+            assert (difference.significant, difference.p_value) == ((True, 0) if low else (False, 1))
 
 
 def test_constant_samples_one_step_apart_do_not_differ_significantly() -> None:

@@ -107,7 +107,7 @@ def old(folder: pathlib.Path) -> pathlib.Path:
         )
     ),
 )
-def test_what_is_written_is_read(tmp_path_factory, study, runs):
+def test_a_written_document_is_read_back_unchanged(tmp_path_factory, study, runs):
     path = tmp_path_factory.mktemp("studies") / "study.json"
     history = (StudySize.of(study), dataclasses.replace(SIZE, trials=None, total_epochs=3))
     again = dataclasses.replace(selected(3), among=("a", "b", "c", "d"), finalists={3: 0.5, 0: None})
@@ -167,7 +167,7 @@ def test_recorded_documents_are_written_as_they_were_read(tmp_path, path):
 
 @pytest.mark.parametrize("found", [FORMAT + 1, 0, None, "1", [1], True, 1.0])
 def test_another_format_is_refused(tmp_path, found):
-    with pytest.raises(UserError, match=rf"study\.json has the format .*. Expected: 1 or {FORMAT}"):
+    with pytest.raises(UserError, match=rf"study\.json has the format .*. Expected: 1 or {FORMAT}. If a newer"):
         read_document(written(tmp_path, format=found))
 
 
@@ -217,8 +217,10 @@ def test_a_file_that_is_not_json_is_refused(tmp_path, text):
         ("history", None),
     ],
 )
-def test_damaged_lists_are_refused(tmp_path, field, value):
-    with pytest.raises(UserError, match=rf"study\.json(: {field}\[0\])? is damaged"):
+def test_the_error_for_a_damaged_list_names_the_list_or_its_damaged_entry(tmp_path, field, value):
+    is_list = isinstance(value, list)
+    message = rf": {field}\[0\] is damaged: " if is_list else rf" is damaged: {field} is not a list\."
+    with pytest.raises(UserError, match=rf"study\.json{message}"):
         read_document(written(tmp_path, **{field: value}))
 
 

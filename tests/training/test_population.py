@@ -156,7 +156,7 @@ def test_each_member_makes_its_own_number_of_steps(tiny, data, path):
 def test_members_that_one_program_cannot_train_are_refused_with_the_field(tiny, change, field):
     tasks = tasks_of(tiny, MAP, {})
     other = dataclasses.replace(tasks[0], experiment=changed(tasks[0].experiment, **change))
-    with pytest.raises(UserError, match=rf"members differ in {field}.* Expected: differences in the numbers"):
+    with pytest.raises(UserError, match=rf"members differ in {field}.* Expected: differences only in float fields"):
         initial_states([*tasks, other])
 
 

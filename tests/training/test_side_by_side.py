@@ -92,7 +92,7 @@ def test_the_environment_variable_sets_the_number_of_threads(monkeypatch):
     [
         ("0", "cpu", "JAXOPT_BENCH_SIDE_BY_SIDE is '0'. Expected an integer of 1 or more"),
         ("many", "cpu", "JAXOPT_BENCH_SIDE_BY_SIDE is 'many'. Expected an integer of 1 or more"),
-        ("2", "gpu", "JAXOPT_BENCH_SIDE_BY_SIDE is '2'. Expected 1, except for compiled loops on one device, a CPU"),
+        ("2", "gpu", "JAXOPT_BENCH_SIDE_BY_SIDE is '2'. Expected 1: only compiled loops on a single CPU device"),
     ],
 )
 def test_invalid_numbers_of_threads_are_refused(monkeypatch, named, backend, message):

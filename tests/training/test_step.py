@@ -182,7 +182,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(tiny):
     assert 0 < abs(float(loss) - float(exact)) < 0.05  # a small rounding error
 
 
-def test_training_updates_batch_statistics_and_evaluation_is_finite(tiny, normed):
+def test_training_updates_the_running_averages_and_evaluation_only_reads_them(tiny, normed):
     experiment = changed(tiny, model=normed, optimizer=Padam(), batch_size=8)
     task, batch = task_on(experiment, shape=(8, 8, 3)), drawn_images(8, (8, 8, 3))
     state = initial_state(task)
@@ -190,8 +190,14 @@ def test_training_updates_batch_statistics_and_evaluation_is_finite(tiny, normed
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), after.variables, state.variables)
     assert all(jax.tree.leaves(moved))
     evaluate = make_evaluation_step(task)
-    metrics, _ = evaluate(after.params, after.variables, batch, jnp.ones(8, bool))
+    kept = jax.tree.map(np.array, after.variables)
+    metrics, found = evaluate(after.params, after.variables, batch, jnp.ones(8, bool))
     assert np.isfinite(float(metrics.compute(task.problem.all_metrics)["loss"]))
+    jax.tree.map(np.testing.assert_array_equal, after.variables, kept)
+    _, alone = evaluate(after.params, after.variables, take_examples(batch, slice(3)), jnp.ones(3, bool))
+    np.testing.assert_allclose(alone["loss"], found["loss"][:3], rtol=1e-5)  # unlike in training
+    _, before = evaluate(after.params, state.variables, batch, jnp.ones(8, bool))
+    assert (found["loss"] != before["loss"]).any()
 
 
 def test_masked_examples_do_not_count(tiny):

@@ -245,7 +245,7 @@ def test_claims_are_answered_in_the_metrics_unit():
     test = scipy.stats.ttest_ind(ERRORS["sgd"], ERRORS["adam"], equal_var=False)
     low, high = test.confidence_interval(0.95)
     assert evidence_in_words(one) == (
-        f"test relative error, sgd less adam, +0.2080 (95% interval {low:+.4f} to {high:+.4f})"
+        f"test relative error, sgd minus adam, +0.2080 (95% interval {low:+.4f} to {high:+.4f})"
     )
 
 

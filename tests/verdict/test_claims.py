@@ -41,7 +41,7 @@ def test_a_comparison_is_supported_contradicted_or_undecided_by_its_interval():
     low, high = scipy.stats.ttest_ind(HIGH, LOW, equal_var=False).confidence_interval(0.95)
     (evidence,) = found.evidence
     assert (evidence.difference.low, evidence.difference.high) == pytest.approx((low, high), rel=1e-9)
-    assert f"adam less sgd, +5.00 points (95% interval {100 * low:+.2f} to {100 * high:+.2f})" in evidence_in_words(
+    assert f"adam minus sgd, +5.00 points (95% interval {100 * low:+.2f} to {100 * high:+.2f})" in evidence_in_words(
         found
     )
     assert answered(ROWS, comparison("adam", "sgd")).answer == "contradicted"

@@ -13,7 +13,7 @@ from jaxopt_bench.study import Association, Contender
 from jaxopt_bench.verdict import judge_claims, paragraphs, rank_trials, trial_scores, verdict
 from tests.verdict.made import RATES, confirmed, document, results, row, selection, study
 from tests.verdict.test_claims import claim
-from tests.verdict.test_verdict import CLEAR, IMPROVING
+from tests.verdict.test_verdict import CLEAR, FALLING, IMPROVING, said_of_edges
 from tests.verdict.test_verdict import RATES as EIGHT
 
 Curve = Sequence[float | None]
@@ -98,14 +98,15 @@ def said(losses_at_rung: Sequence[float], winner: int) -> str:
 
 
 def test_an_edge_is_reported_if_results_at_the_first_rung_improve_towards_it():
-    falling = [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2]
     assert (
         "Results after epoch 2, up to which all trials were trained, still improve towards an edge of the search "
         "space, where the best trial lies: adam (learning_rate, high)."
-    ) in said(falling, 7)
+    ) in said(FALLING, 7)
     flat = [0.31, 0.33, 0.30, 0.34, 0.32, 0.31, 0.33, 0.29]
+    assert "edge" in said(FALLING, 7)
     assert "edge" not in said(flat, 7)
-    assert IMPROVING not in said(falling, 7)  # this sentence is only for final results
+    assert IMPROVING in said_of_edges(dict(zip(EIGHT, FALLING, strict=True)), "high")
+    assert IMPROVING not in said(FALLING, 7)  # this sentence is only for final results
 
 
 def test_a_claim_about_the_influence_of_a_hyperparameter_is_undecided():

@@ -25,11 +25,11 @@ from jaxopt_bench.verdict import paragraphs, rank_trials, trial_scores, verdict
 FOLDER = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
 SAID = {
-    "digits": "On digits_cnn, nadam has the highest mean test accuracy, 97.71% (97.32 to 98.10). Not settled among 15 "
-    "comparisons: adam (behind by 0.14 points, -0.95 to 1.23), ",
+    "digits": "On digits_cnn, nadam has the highest mean test accuracy, 97.71% (97.32 to 98.10). Not settled "
+    "(corrected for 15 comparisons): adam (behind by 0.14 points, -0.95 to 1.23), ",
     "cifar10_resnet20_short": "On cifar10_resnet20, nadam has the highest mean test accuracy, 74.33% (73.52 to 75.15). "
     "It is ahead of adam (by 3.31 points, 1.58 to 5.04), sgd (by 4.91 points, 1.63 to 8.19) and amsgrad (by 5.18 "
-    "points, 2.87 to 7.49). Not settled among 15 comparisons: adamw (behind by ",
+    "points, 2.87 to 7.49). Not settled (corrected for 15 comparisons): adamw (behind by ",
     "cifar100_alexnet_small": "On cifar100_alexnet_small, sgd has the highest mean test accuracy, 29.30% (27.12 to "
     "31.48). It wins: it is ahead of padam (by 3.09 points, 0.05 to 6.14) and adamw (by 4.20 points, 0.35 to 8.05).",
 }

@@ -171,14 +171,14 @@ def test_a_contender_whose_trials_all_diverged_on_a_workload_has_score_0_there()
     found = compute_suite_verdict(made, unfinished, verdict(made, unfinished))
     assert found.missing == ("adam",)
     assert [*found.runs] == ["adamw", "sgd"]
-    assert "(not compared: adam)" in describe_suite_verdict(found)
+    assert "(not compared: the optimizer adam)" in describe_suite_verdict(found)
 
 
 def test_a_workload_on_which_no_contender_learned_anything_is_left_out():
     useless = {name: own | {"loss_c": 0.0} for name, own in QUALITIES.items()}
     found = judged(useless, deviation=0.0)
     assert found.left_out == ("loss_c",)
-    assert "(not compared: loss_c)" in describe_suite_verdict(found)
+    assert "(not compared: the workload loss_c)" in describe_suite_verdict(found)
 
 
 def test_one_workload_or_one_contender_has_no_verdict_over_workloads():
@@ -221,8 +221,9 @@ def test_the_paragraph_names_the_leader_and_the_settled_differences():
     assert re.search(r"over seeds, \d\.\d\d to \d\.\d\d over workloads\), and the best mean rank, 1\.\d of 3\.", said)
     assert "likely to be ahead of sgd; its leads over adamw depend on the choice of workloads" in said
     assert "Wilcoxon's signed-rank test over 7 workloads, corrected for 3 pairs" in said
-    assert "adam reaches the final results of adamw in the fewest steps" in said
-    assert "on 6 of 7 workloads" in said
+    assert "adam reaches the final results of adamw in the fewest steps: the median over workloads is " in said
+    assert "% of the steps of adamw (" in said
+    assert "and it reaches the results on 6 of 7 workloads." in said
     assert said.count(". ") <= 5
 
 
@@ -240,7 +241,8 @@ def test_the_paragraph_states_that_equal_contenders_are_not_distinguished():
     equal = {name: dict.fromkeys(WORKLOADS, 1.0) for name in QUALITIES}
     found = judged(equal, deviation=0.2)
     assert not any(pair.significant for pair in found.pairs)
-    assert "The seeds do not settle whether" in describe_suite_verdict(found)
+    said = describe_suite_verdict(found)
+    assert re.search(r"On these workloads, the lead of \w+ over \w+ and \w+ is within the noise of the seeds: ", said)
 
 
 def test_the_paragraph_states_that_two_seeds_do_not_show_the_noise():

@@ -78,7 +78,7 @@ def test_a_winner_is_named_only_if_every_difference_is_significant():
     assert "Not settled: sgd (behind by 0.20 points, " in close
     some = words(judged({**CLEAR, "padam": [0.951, 0.958, 0.956, 0.95, 0.96]}))
     assert "It is ahead of sgd" in some
-    assert "Not settled among 3 comparisons: padam (behind by " in some
+    assert "Not settled (corrected for 3 comparisons): padam (behind by " in some
     assert "The intervals of differences are corrected for these 3 comparisons." in some
     assert "wins" not in some
 
@@ -160,7 +160,7 @@ def test_equal_values_do_not_prove_a_difference():
     assert all(pair.difference.p_value > 0.05 for pair in ranking.pairs)
     assert all(pair.difference.estimate.low < pair.difference.estimate.high for pair in ranking.pairs)
     assert ranking.standings[0].primary.interval != (1.0, 1.0)
-    assert "Not settled among 3 comparisons" in words(found)
+    assert "Not settled (corrected for 3 comparisons)" in words(found)
 
 
 def test_a_single_seed_names_no_winner():
@@ -273,15 +273,17 @@ def test_a_run_that_diverged_is_among_the_worst_in_measures_of_curves():
 def test_the_paragraph_does_not_compare_budgets():
     losses = {"adam": [0.50, 0.49, 0.48, 0.30], "sgd": [2.0, 0.45, 2.0, 0.20]}
     rates = (1e-3, 1e-2, 1e-1, 1.0)
-    rows = [r for name in losses for r in confirmed(name, CLEAR[name])]
-    rows += [r for name, values in losses.items() for r in tried(name, dict(zip(rates, values, strict=True)))]
+    confirmations = [r for name in losses for r in confirmed(name, CLEAR[name])]
+    trials = [r for name, values in losses.items() for r in tried(name, dict(zip(rates, values, strict=True)))]
     for search in ("random", "sobol"):
-        found = verdict(results(rows), document(study(list(losses), search=search)))
+        found = verdict(results(confirmations + trials), document(study(list(losses), search=search)))
         (ranking,) = found.rankings
         for name, values in losses.items():
             curve = [statistics.fmean(min(s) for s in itertools.combinations(values, k)) for k in (1, 2, 3, 4)]
             assert ranking.standing(name).trials.expected_best == pytest.approx(curve)
         assert "budget" not in " ".join(paragraphs(found, ranking))
+    diverged = [*confirmations, *tried("adam", {0.01: 0.5, 1.0: None})]
+    assert "budget" in words(verdict(results(diverged), document(study(list(losses)))))
 
 
 def test_runs_of_finalists_cost_time_and_are_neither_trials_nor_confirmations():
@@ -345,11 +347,13 @@ def said_of_edges(losses, edge, field="learning_rate", *, axis=ADAMS, of=None, b
 
 
 RATES = [10.0 ** (-4 + 4 * (i + 0.5) / 8) for i in range(8)]
+FALLING = [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2]
+"""Losses at `RATES` that improve towards the high edge."""
 IMPROVING = "Results still improve towards an edge of the search space"
 
 
 def test_an_edge_is_reported_if_results_improve_towards_it():
-    falling = dict(zip(RATES, [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2], strict=True))
+    falling = dict(zip(RATES, FALLING, strict=True))
     assert (
         f"{IMPROVING}, where the best trial lies: adam (learning_rate, high). --widen extends it there, with as many "
         "more trials for every optimizer."
@@ -363,11 +367,12 @@ def test_an_edge_is_reported_if_results_improve_towards_it():
 def test_an_edge_at_a_natural_limit_is_not_reported():
     """Padam does not accept an exponent above 1/2."""
     exponents = np.geomspace(1 / 16, 1 / 2, 8).tolist()
-    falling = dict(zip(exponents, [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2], strict=True))
+    falling = dict(zip(exponents, FALLING, strict=True))
     padam = {"axis": Axis(1 / 16, 1 / 2, "log"), "of": OPTIMIZERS["padam"]}
     assert IMPROVING not in said_of_edges(falling, "high", "partial", **padam)
     mirrored = dict(zip(exponents, reversed(falling.values()), strict=True))
-    assert "lies: adam (partial, low)." in said_of_edges(mirrored, "low", "partial", **padam)
+    said = said_of_edges(mirrored, "low", "partial", **padam)
+    assert f"{IMPROVING}, where the best trial lies: adam (partial, low)." in said
 
 
 def test_the_edges_of_an_extended_search_space_are_those_of_its_full_range():
@@ -395,12 +400,14 @@ def test_an_extended_search_has_no_expected_best_of_fewer_trials():
 
 def test_an_edge_is_not_reported_if_the_best_trial_is_there_by_chance():
     flat = dict(zip(RATES, [0.31, 0.33, 0.30, 0.34, 0.32, 0.31, 0.33, 0.29], strict=True))
+    assert "edge" in said_of_edges(dict(zip(RATES, FALLING, strict=True)), "high")
     assert "edge" not in said_of_edges(flat, "high")
     assert "edge" not in said_of_edges(dict(list(flat.items())[-3:]), "high")  # three trials show no trend
 
 
 def test_divergence_far_from_an_edge_is_not_a_trend_towards_the_edge():
     losses = dict(zip(RATES, [0.29, 0.33, 0.30, 0.31, None, None, None, None], strict=True))
+    assert "edge" in said_of_edges(dict(zip(RATES, reversed(FALLING), strict=True)), "low")
     assert "edge" not in said_of_edges(losses, "low")
 
 
@@ -408,6 +415,7 @@ def test_for_a_weight_decay_at_its_low_edge_the_paragraph_suggests_zero():
     losses = dict(zip(RATES, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], strict=True))
     said = said_of_edges(losses, "low", "weight_decay")
     assert "Selected at the low edge of the weight decays, so that zero may do as well: adam." in said
+    assert IMPROVING in said_of_edges(losses, "low", "learning_rate")
     assert IMPROVING not in said
 
 

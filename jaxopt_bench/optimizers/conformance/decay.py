@@ -22,7 +22,7 @@ from jaxopt_bench.optimizers.conformance.facts import DecayFacts, MeasuredDecayF
 from jaxopt_bench.optimizers.conformance.laboratory import Laboratory
 from jaxopt_bench.optimizers.conformance.scale import scaling_of
 
-_DECAYS = (0.1, 100.0)  # weight decays to measure if the default has no effect; Prodigy's first steps are tiny
+_DECAYS = (0.1, 100.0)  # measured if the weight decay in the settings has no effect; Prodigy's first steps are tiny
 
 
 def measure_own_decay(laboratory: Laboratory) -> DecayFacts:
@@ -35,7 +35,7 @@ def measure_own_decay(laboratory: Laboratory) -> DecayFacts:
 
 
 def measure_decay(laboratory: Laboratory) -> DecayFacts:
-    """Returns the effect of the field `weight_decay`, at its default or, if that has no effect, at another value."""
+    """Returns the effect of the field `weight_decay`, at its value in the settings or, if needed, at another value."""
     own = laboratory.optimizer
     for value in (own.weight_decay, *_DECAYS):
         found = _decay_at(laboratory, dataclasses.replace(own, weight_decay=value)) if value else None

@@ -11,10 +11,10 @@ from jaxopt_bench.optimizers.partitions import ParameterGroup
 
 Kind = Literal["none", "gradient", "sign", "first_sign", "orthogonal", "other", "single", "not_finite"]
 KINDS: Mapping[Kind, str] = {
-    "gradient": "proportional to the gradient (as SGD's first)",
-    "sign": "one size for all numbers, in every step (as Lion's)",
-    "first_sign": "one size for all numbers in the first step (as Adam's)",
-    "orthogonal": "an orthogonal matrix (as Muon's)",
+    "gradient": "proportional to the gradient (as in SGD's first update)",
+    "sign": "equal in absolute value for all elements in every step (as in Lion)",
+    "first_sign": "equal in absolute value for all elements in the first step only (as in Adam)",
+    "orthogonal": "an orthogonal matrix (as in Muon)",
     "other": "none of these",
     "single": "a single number",
     "none": "not trained",
@@ -23,6 +23,8 @@ KINDS: Mapping[Kind, str] = {
 """The kinds of the first updates of an array, in words."""
 
 Scaling = Literal["invariant", "linear", "neither", "not_finite"]
+"""The effect of a factor on all gradients: the update does not change ("invariant"), is multiplied by the same factor
+("linear"), changes in another way ("neither"), or is not finite."""
 MeasuredDecayForm = Literal["absent", "coupled", "decoupled", "momentum", "other"]
 
 
@@ -34,9 +36,10 @@ class ArrayFacts:
       name: its path among the parameters, such as "conv/kernel".
       shape: its shape.
       kind: the kind of its first updates; see `KINDS`.
-      first: the root mean square (RMS) of its first update, divided by the learning rate.
+      first: the root mean square (RMS) of its first update, divided by the learning rate; None if it is not finite or
+        the learning rate is 0.
       last: the same for the last update that was measured.
-      relative: the RMS of its first update, as a share of the RMS of the parameters.
+      relative: the RMS of its first update, divided by the RMS of its parameters; None if it is not finite.
       rule: the label of the inner rule that updates it; None for an optimizer without inner rules.
     """
 
@@ -75,11 +78,13 @@ class DecayFacts:
     """The weight decay.
 
     Attributes:
-      form: whether it is added to the gradient ("coupled"), to the rescaled gradient before the momentum ("momentum"),
-        or to the update ("decoupled"); "other" if none of these is the case.
+      form: "absent" if weight decay moves no array, or its updates are not finite; "decoupled" if it is added to the
+        update; "momentum" if it is added to the rescaled gradient before the momentum; "coupled" if it acts like the
+        gradient of an L2 penalty, or if its updates for zero gradients are not proportional to the parameters.
       both: whether coupled and decoupled decay are the same for this optimizer, as for SGD without momentum.
-      weight_decay: the value of the field at which it was measured: the default or, if that has no effect, 0.1 or 100.
-      default: the default of the field.
+      weight_decay: the value of the field at which it was measured: that in the settings or, if this has no effect, 0.1
+        or 100. In `Conformance.own_decay` it is 0.
+      default: the value in the settings that are measured.
       shrinks: the share of the parameters that decay alone removes in the first step; None if that is not the same
         for all decayed numbers.
       times_learning_rate: whether decoupled decay is multiplied by the learning rate; None if that was not measured, or

@@ -30,19 +30,19 @@ NETWORK_STEPS = 2
 
 
 def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance:
-    """Measures the behaviour of an optimizer.
+    """Measures the behaviour of an optimizer, and returns the facts.
 
     Args:
       optimizer: the optimizer at the settings to measure.
       network: the parameters of a real network, or their shapes.
 
     Raises:
-      UserError: if the optimizer cannot be used, or needs a loss.
+      UserError: if the optimizer cannot be used, or has a line search.
     """
     if optimizer.line_search:
         raise UserError(
             f"{type(optimizer).__name__.lower()} evaluates the loss several times in a step (line search), but a "
-            "measurement on random gradients has no loss. Expected an optimizer without a line search."
+            "measurement on random gradients has no loss function. Expected an optimizer without a line search."
         )
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32), network)
     if isinstance(optimizer, ImportedOptimizer):

@@ -178,6 +178,6 @@ def test_every_optimizer_has_the_expected_properties(name):
 
 def test_an_optimizer_with_a_line_search_cannot_be_measured_on_random_gradients():
     with pytest.raises(
-        UserError, match=r"lbfgs evaluates the loss several times in a step .* has no loss\. Expected an"
+        UserError, match=r"lbfgs evaluates the loss several times in a step .* has no loss function\. Expected an"
     ):
         measured("lbfgs")
