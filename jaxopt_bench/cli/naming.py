@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxopt_bench import catalog, data, user_code
-from jaxopt_bench.config import Named, required_fields
+from jaxopt_bench.config import ConfigTable, required_fields
 from jaxopt_bench.data.tables import TABLES
 from jaxopt_bench.data.tokens import WORDS
 from jaxopt_bench.errors import UserError, unknown_name
@@ -25,7 +25,7 @@ from jaxopt_bench.problems.choose import NETWORKS, choose_problem, input_kind_of
 from jaxopt_bench.user_config import UserTable
 
 
-def named_experiment(
+def resolve_experiment(
     command: str, words: Sequence[str], given: Mapping[str, float] = types.MappingProxyType({})
 ) -> tuple[Experiment, list[str]]:
     """Returns the experiment after applying --problem, --optimizer, --model and --schedule, and the remaining
@@ -66,7 +66,7 @@ def named_experiment(
     return dataclasses.replace(experiment, workload=workload, **replaced), rest
 
 
-def named_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:
+def resolve_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:
     """Returns the problem of --problem, or a problem on the data of --dataset, and the remaining arguments.
 
     Raises:
@@ -150,7 +150,7 @@ def with_field_names(words: Sequence[str]) -> list[str]:
     return renamed
 
 
-def named_optimizer(name: str) -> Optimizer:
+def resolve_optimizer(name: str) -> Optimizer:
     """Returns an optimizer by its name in the table, or a user's function, for display only and not for training.
 
     Raises:
@@ -161,7 +161,7 @@ def named_optimizer(name: str) -> Optimizer:
 
 def _part(
     field: str,
-    table: Named[Any],
+    table: ConfigTable[Any],
     name: str,
     words: Sequence[str],
     given: Mapping[str, float],

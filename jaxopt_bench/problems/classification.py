@@ -17,7 +17,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Integer, Key, PyTree
 
 from jaxopt_bench import data
-from jaxopt_bench.config import Named, number
+from jaxopt_bench.config import ConfigTable, number_field
 from jaxopt_bench.data import Augmentation, augment, normalise, standardise
 from jaxopt_bench.data.cache import mean_and_std
 from jaxopt_bench.data.specs import feature_mean_and_std
@@ -58,7 +58,7 @@ class Classification(SplitProblem):
         type or is out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
     dataset: str = "digits"
@@ -66,17 +66,17 @@ class Classification(SplitProblem):
     one subfolder of images for each class."""
     target: str | None = None
     """The column of a table (.csv) that contains the classes. Other data sets need no value."""
-    resize: tuple[int, int] | None = number(None, at_least=1)
+    resize: tuple[int, int] | None = number_field(None, at_least=1)
     """Height and width in pixels to which the images of a folder are scaled. Images of one size need no value."""
     model: Model = CNN()  # noqa: RUF009 (it is frozen)
     """The network."""
     augmentation: Augmentation = Augmentation()
     """Random changes of the training images, drawn again in each step. Vectors and sequences cannot be augmented."""
-    label_smoothing: float = number(0.0, at_least=0, below=1)
+    label_smoothing: float = number_field(0.0, at_least=0, below=1)
     """Probability mass that is spread evenly over all classes in the training targets."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type of the computations of the network. Parameters are always float32."""
-    validation_fraction: float = number(0.1, at_least=0, below=1)
+    validation_fraction: float = number_field(0.1, at_least=0, below=1)
     """The share of the training split that is used for validation: its last examples. 0 means no validation."""
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Key
 
-from jaxopt_bench.config import Named, number
+from jaxopt_bench.config import ConfigTable, number_field
 from jaxopt_bench.data.tables import TABLES, Table, load_table
 from jaxopt_bench.data.user_files import file_name
 from jaxopt_bench.errors import UserError, unknown_name
@@ -46,7 +46,7 @@ class Regression(SplitProblem):
       UserError: if the table is unknown, or a field has the wrong type or is out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("rmse", "r2", LOSS)
 
     dataset: str = "diamonds"
@@ -55,7 +55,7 @@ class Regression(SplitProblem):
     """The column of a file to predict. Its numbers are the targets."""
     model: Model = MLP()
     """The network. It gets a vector of features and returns one number."""
-    validation_fraction: float = number(0.1, at_least=0, below=1)
+    validation_fraction: float = number_field(0.1, at_least=0, below=1)
     """The share of the training rows that is used for validation, drawn at random; 0 for none."""
 
     def __post_init__(self) -> None:
