@@ -11,7 +11,7 @@ def main() -> None:
     try:
         from jaxopt_bench import interrupts
 
-        interrupts.take_over()
+        interrupts.install_interrupt_handlers()
     except KeyboardInterrupt:
         os.write(2, b"interrupted; nothing was started\n")
         os._exit(130)
@@ -27,7 +27,7 @@ def main() -> None:
     try:
         cli.main()
     except SystemExit as end:
-        interrupts.end_with(end.code if isinstance(end.code, int) else int(end.code is not None))
+        interrupts.set_exit_code(end.code if isinstance(end.code, int) else int(end.code is not None))
         raise
 
 

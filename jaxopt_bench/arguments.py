@@ -59,10 +59,10 @@ def hint_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     return None if hint is NOT_GIVEN else hint
 
 
-def members(hint: Any) -> set[Any]:
+def union_members(hint: Any) -> set[Any]:
     """Returns the member types of a union, including those of nested unions."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return set().union(*(members(argument) for argument in typing.get_args(hint)))
+        return set().union(*(union_members(argument) for argument in typing.get_args(hint)))
     return {hint}
 
 
@@ -159,10 +159,10 @@ def documentation(function: Callable[..., Any], fields: Mapping[str, str]) -> st
 def _kind(hint: Any, default: Any) -> Any:
     """Returns the type of an argument's field; None if no flag can set it."""
     if hint is not None:
-        among = members(hint) - {type(None), None}
+        among = union_members(hint) - {type(None), None}
         only: Any
         (only,) = among if len(among) == 1 else (float,) if among == {int, float} else (None,)
-        optional = among != members(hint)
+        optional = among != union_members(hint)
         if typing.get_origin(only) in (list, Sequence):
             only = tuple[(*typing.get_args(only), ...)]  # type: ignore[misc]
         if _can_be_set(only):

@@ -1,8 +1,8 @@
 """Frozen dataclasses as configurations: they are checked at construction, written as JSON, and read back strictly.
 
 A `Config` holds numbers, strings, booleans, tuples of those and other configs, and tuples of configs. Several kinds of
-config (the optimizers, the models, the schedules) are chosen by name from a table. `Named` is such a table, and in JSON
-the name is stored beside the fields.
+config (the optimizers, the models, the schedules) are chosen by name from a table. `ConfigTable` is such a table, and
+in JSON the name is stored beside the fields.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Bounds:
         return " and ".join(parts)
 
 
-def number(
+def number_field(
     default: T,
     *,
     above: float | None = None,
@@ -70,7 +70,7 @@ class Config:
       UserError: if a value is not accepted; the message names the field, the value and the accepted values.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {}  # field name -> table, for the fields that are chosen by name
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {}  # field name -> table, for the fields that are chosen by name
     added_later: ClassVar[tuple[str, ...]] = ()  # fields that older runs do not have: JSON omits their default values
 
     def __post_init__(self) -> None:
@@ -153,7 +153,7 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 C = TypeVar("C", bound=Config)
 
 
-class Named(dict[str, C]):
+class ConfigTable(dict[str, C]):
     """A table of default configurations by name. Several names may share a class (resnet20, resnet32, …)."""
 
     def __init__(self, kind: str, **entries: C):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import tyro
 
-from jaxopt_bench.config import Config, Named, flattened, number
+from jaxopt_bench.config import Config, ConfigTable, flattened, number_field
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Constant, Optimizer, Schedule
 from jaxopt_bench.problems import PROBLEMS, ProblemConfig
@@ -26,15 +26,15 @@ class Workload(Config):
       UserError: for a field of the wrong type or out of bounds, or a `name` that a folder cannot have.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"problem": PROBLEMS}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"problem": PROBLEMS}
 
     name: Annotated[str, tyro.conf.Suppress] = "unnamed"
     """Its name in a study. It has no effect on the computation."""
     problem: Annotated[ProblemConfig, tyro.conf.arg(name="")]
     """The problem, whose loss is minimised."""
-    epochs: int = number(10, at_least=1)
+    epochs: int = number_field(10, at_least=1)
     """Passes over the training split."""
-    batch_size: int = number(128, at_least=1)
+    batch_size: int = number_field(128, at_least=1)
     """Examples per step."""
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class Experiment(Config):
         without `evaluate_test`.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 
     name: str = "unnamed"
     """The name of its folder. It has no effect on the computation."""
@@ -65,7 +65,7 @@ class Experiment(Config):
     """Evaluate the test split once, after training."""
     track_test: bool = False
     """Evaluate the test split after every epoch as well, for curves. Nothing is selected by it."""
-    seed: int = number(0, at_least=0, below=2**32)
+    seed: int = number_field(0, at_least=0, below=2**32)
     """Seed of every random draw."""
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Experiment(Config):
         return flat_fields(fields) | shapes
 
 
-NAMED_PARTS: Mapping[str, Named[Any]] = {**Workload.kinds, **Experiment.kinds}
+NAMED_PARTS: Mapping[str, ConfigTable[Any]] = {**Workload.kinds, **Experiment.kinds}
 """The tables of the parts of an experiment that are chosen by name, including those of its workload."""
 
 

@@ -20,7 +20,7 @@ KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def restart_with_huge_pages() -> None:
     """Restarts this process with huge pages on Linux, unless its environment already sets malloc's use of them.
 
-    Ctrl-C is blocked in the meantime, and takes effect in `interrupts.take_over`.
+    Ctrl-C is blocked in the meantime, and takes effect in `interrupts.install_interrupt_handlers`.
     """
     if sys.platform == "linux" and _NAME not in os.environ.get(TUNABLES, ""):
         tunables = ":".join(filter(None, [os.environ.get(TUNABLES), f"{_NAME}=1"]))

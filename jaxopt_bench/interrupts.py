@@ -39,7 +39,7 @@ class _Process:
     answered = False
 
 
-def take_over() -> None:
+def install_interrupt_handlers() -> None:
     """Makes Ctrl-C end this process at once, and lets the process end without the interpreter's finalization.
 
     Threads of native libraries (JAX, TensorStore, Polars) still run during the interpreter's finalization, and can
@@ -53,7 +53,7 @@ def take_over() -> None:
     atexit.register(_leave_without_finalization)
 
 
-def end_with(code: int) -> None:
+def set_exit_code(code: int) -> None:
     """Sets the exit code of this process."""
     _Process.code = code
 
@@ -63,7 +63,7 @@ def interruptible(message: str) -> Iterator[None]:
     """Makes Ctrl-C raise KeyboardInterrupt in this block, so that a command can clean up; a second Ctrl-C ends at once.
 
     Libraries may swallow the exception or wrap it in another one, and cleaning up may hang: the process still ends
-    after `GRACE` seconds. This function does nothing in a process in which `take_over` was not called.
+    after `GRACE` seconds. This function does nothing in a process in which `install_interrupt_handlers` was not called.
 
     Args:
       message: the line to print if this block, or the code after it, is interrupted.

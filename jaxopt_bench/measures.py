@@ -57,7 +57,7 @@ class Measure:
         least, greatest = self.metric.least, self.metric.greatest
         return estimate(values, least=least, greatest=greatest, least_deviation=least_deviation)
 
-    def number(self, value: float, sign: str = "") -> str:
+    def format_number(self, value: float, sign: str = "") -> str:
         """Returns a value as text without its unit: "97.67" for a percentage, otherwise in the form of `Metric.format`.
 
         Args:
@@ -70,16 +70,16 @@ class Measure:
 
     def format(self, value: float) -> str:
         """Returns a value with its unit: "97.67%", "0.1234 nats", "0.1234"."""
-        return f"{self.number(value)}%" if self.metric.percent else self._with_unit(self.number(value))
+        return f"{self.format_number(value)}%" if self.metric.percent else self._with_unit(self.format_number(value))
 
-    def amount(self, value: float, sign: str = "") -> str:
-        """Returns a difference of values with its unit: "0.53 points", "0.0210 nats", "0.0210"; see `number`."""
-        number = self.number(value, sign)
+    def format_difference(self, value: float, sign: str = "") -> str:
+        """Returns a difference of values with its unit: "0.53 points", "0.0210 nats", "0.0210"; see `format_number`."""
+        number = self.format_number(value, sign)
         return f"{number} points" if self.metric.percent else self._with_unit(number)
 
-    def interval(self, found: Estimate, sign: str = "") -> str:
-        """Returns the ends of an interval without the unit: "97.35 to 98.00"; see `number`."""
-        return f"{self.number(found.low, sign)} to {self.number(found.high, sign)}"
+    def format_interval(self, found: Estimate, sign: str = "") -> str:
+        """Returns the ends of an interval without the unit: "97.35 to 98.00"; see `format_number`."""
+        return f"{self.format_number(found.low, sign)} to {self.format_number(found.high, sign)}"
 
     def _with_unit(self, number: str) -> str:
         return f"{number} {self.metric.unit}" if self.metric.unit else number

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
 
 from jaxopt_bench import user_code
 from jaxopt_bench.arguments import kind_of
-from jaxopt_bench.config import Config, Named, required_fields
+from jaxopt_bench.config import Config, ConfigTable, required_fields
 from jaxopt_bench.errors import UserError
 
 C = TypeVar("C", bound=Config)
@@ -33,14 +33,14 @@ class UserDefined:
         return {"code": self.code, **super().to_json()}  # type: ignore[misc]
 
 
-class Record(UserDefined):
+class RecordedConfig(UserDefined):
     """A recorded configuration whose code is not loaded. It can be read and compared, but not used.
 
     Class attributes:
       users: the kind of the configuration.
     """
 
-    users: ClassVar[Users[Any]]
+    users: ClassVar[UserConfigLoader[Any]]
 
     def refuse(self) -> NoReturn:
         """Raises the error for using it.
@@ -60,7 +60,7 @@ class Record(UserDefined):
         return self.users.record, (self.reference, self.code, field_values(cast(Config, self)))
 
 
-class Loadable(UserDefined):
+class LoadedConfig(UserDefined):
     """A configuration whose code is loaded.
 
     Class attributes:
@@ -69,7 +69,7 @@ class Loadable(UserDefined):
       defined: the function or class.
     """
 
-    users: ClassVar[Users[Any]]
+    users: ClassVar[UserConfigLoader[Any]]
     code_file: ClassVar[str]
     defined: ClassVar[Any]
 
@@ -89,7 +89,7 @@ class Loadable(UserDefined):
         return self.users.unpickle, (self.reference, self.code_file, self.code, field_values(cast(Config, self)))
 
 
-class Users(Generic[C]):
+class UserConfigLoader(Generic[C]):
     """How configurations of one kind are loaded from users' code. The module that defines an instance calls it `USERS`.
 
     Attributes:
@@ -102,9 +102,9 @@ class Users(Generic[C]):
 
         Args:
           kind: the name of the kind, in the singular.
-          make: returns the class of the configurations that a function or a class defines, a `Loadable`. The attributes
-            that `Loadable` lists are set here.
-          recorded: the base class of the records, a `Record`.
+          make: returns the class of the configurations that a function or a class defines, a `LoadedConfig`. The
+            attributes that `LoadedConfig` lists are set here.
+          recorded: the base class of the records, a `RecordedConfig`.
         """
         self.kind = kind
         self.loaded: dict[tuple[str, str], type[C]] = {}
@@ -175,10 +175,10 @@ class Users(Generic[C]):
         return made
 
 
-class UserTable(Named[C]):
+class UserTable(ConfigTable[C]):
     """A table of configurations by name, which also finds configurations of users by their references."""
 
-    def __init__(self, users: Users[C], **entries: C):
+    def __init__(self, users: UserConfigLoader[C], **entries: C):
         super().__init__(users.kind, **entries)
         self.users = users
 
@@ -193,11 +193,11 @@ class UserTable(Named[C]):
         return cls()
 
     def name_of(self, config: C) -> str:
-        """See `Named.name_of`; for a user's configuration, returns its reference."""
+        """See `ConfigTable.name_of`; for a user's configuration, returns its reference."""
         return config.reference if isinstance(config, UserDefined) else super().name_of(config)
 
     def from_json(self, values: Any, where: str = "") -> C:
-        """See `Named.from_json`; a user's configuration becomes a record, unless exactly this code is loaded."""
+        """See `ConfigTable.from_json`; a user's configuration becomes a record, unless exactly this code is loaded."""
         name = values.get("name") if isinstance(values, Mapping) else None
         is_users = isinstance(name, str) and user_code.is_reference(name)
         return self.users.from_json(values, where) if is_users else super().from_json(values, where)

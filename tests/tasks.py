@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_bench.experiment import Experiment, Workload
-from jaxopt_bench.problems.classification import Classification, Labelled
+from jaxopt_bench.problems.classification import Classification, LabelledInputs
 from jaxopt_bench.training import CodePath, Task
 
 
@@ -23,7 +23,7 @@ def changed(experiment: Experiment, **fields: Any) -> Experiment:
 
 def task_on(
     experiment: Experiment,
-    examples: Labelled | int = 640,
+    examples: LabelledInputs | int = 640,
     shape: tuple[int, int, int] = (8, 8, 1),
     code_path: CodePath = CodePath(),  # noqa: B008 (it is frozen)
 ) -> Task:
@@ -37,7 +37,7 @@ def task_on(
     """
     if isinstance(examples, int):
         images = np.broadcast_to(np.uint8(0), (examples, *shape))
-        examples = Labelled(images, np.broadcast_to(np.int32(0), (examples,)))
+        examples = LabelledInputs(images, np.broadcast_to(np.int32(0), (examples,)))
     channels = examples.inputs.shape[-1]
     assert isinstance(experiment.workload.problem, Classification)
     problem = experiment.workload.problem.on_examples(
@@ -50,8 +50,8 @@ def task_on(
     return Task(experiment, problem, code_path)
 
 
-def drawn_images(count: int, shape: tuple[int, int, int] = (8, 8, 1), seed: int = 0) -> Labelled:
+def drawn_images(count: int, shape: tuple[int, int, int] = (8, 8, 1), seed: int = 0) -> LabelledInputs:
     """Returns random images with random classes."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
-    return Labelled(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, count, dtype=np.int32)))
+    return LabelledInputs(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, count, dtype=np.int32)))

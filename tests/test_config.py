@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxopt_bench.config import Bounds, Config, Named, number
+from jaxopt_bench.config import Bounds, Config, ConfigTable, number_field
 from jaxopt_bench.errors import UserError
 
 
@@ -25,17 +25,17 @@ class Shape(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Circle(Shape):
-    radius: float = number(1.0, above=0)
+    radius: float = number_field(1.0, above=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Polygon(Shape):
-    corners: int = number(3, at_least=3)
-    sides: tuple[float, ...] = number((), at_least=0, at_most=10)
+    corners: int = number_field(3, at_least=3)
+    sides: tuple[float, ...] = number_field((), at_least=0, at_most=10)
     filled: bool = False
 
 
-SHAPES: Named[Shape] = Named("shape", circle=Circle(), triangle=Polygon(), square=Polygon(corners=4))
+SHAPES: ConfigTable[Shape] = ConfigTable("shape", circle=Circle(), triangle=Polygon(), square=Polygon(corners=4))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,21 +45,21 @@ class Pen(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Drawing(Config):
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"shape": SHAPES}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"shape": SHAPES}
     title: str
     shape: Shape = Circle()
     pen: Pen = Pen()
     style: Literal["plain", "fancy", 3] = "plain"
     layers: tuple[int, ...] = (1, 2)
     corner: tuple[float, float] = (0.0, 0.0)
-    limit: float | None = number(None, above=0)
+    limit: float | None = number_field(None, above=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Decays(Config):
-    one: float | None = number(None, at_least=0, below=1)
-    several: tuple[float, ...] = number((), above=0, below=1)
-    most: float = number(0.0, at_least=0, at_most=0.1)
+    one: float | None = number_field(None, at_least=0, below=1)
+    several: tuple[float, ...] = number_field((), above=0, below=1)
+    most: float = number_field(0.0, at_least=0, at_most=0.1)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters="\n\t"))

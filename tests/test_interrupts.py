@@ -87,7 +87,7 @@ def test_sigterm_before_training_ends_the_process_silently(tmp_path):
 GUARDED = """
 import os, signal, sys
 from jaxopt_bench import interrupts
-interrupts.take_over()
+interrupts.install_interrupt_handlers()
 """
 
 
@@ -135,14 +135,16 @@ with interrupts.interruptible('stopped'):
 
 
 def test_exit_handlers_run_and_output_is_written_before_the_process_ends():
-    program = f"{GUARDED}import atexit; atexit.register(print, 'handled'); interrupts.end_with(7); print('said')"
+    program = f"{GUARDED}import atexit; atexit.register(print, 'handled'); interrupts.set_exit_code(7); print('said')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (7, "said\nhandled\n", "")
 
 
 @pytest.mark.parametrize(("flags", "shown"), [([], False), (["--debug"], True)])
 def test_exceptions_in_destructors_are_shown_with_debug_only(flags, shown):
-    script = "from jaxopt_bench import interrupts; interrupts.take_over(); interrupts.end_with(0)\n"
+    script = (
+        "from jaxopt_bench import interrupts; interrupts.install_interrupt_handlers(); interrupts.set_exit_code(0)\n"
+    )
     script += "class Broken:\n    def __del__(self): raise RuntimeError('Event loop is closed')\nBroken()"
     done = subprocess.run([sys.executable, "-c", script, *flags], capture_output=True, text=True)
     assert done.returncode == 0

@@ -13,12 +13,12 @@ from rich.console import Console
 
 from jaxopt_bench.cli.answer import check_reference, print_answer
 from jaxopt_bench.cli.command import COMPLETED, Command
-from jaxopt_bench.cli.compare_flags import NUMBERS, CompareFlags, QuestionFlags, added_names, check_flags
+from jaxopt_bench.cli.compare_flags import NUMBERS, CompareFlags, TimedStudyFlags, added_names, check_flags
 from jaxopt_bench.cli.flags import check_folder, parse_flags
-from jaxopt_bench.cli.naming import named_problem
+from jaxopt_bench.cli.naming import resolve_problem
 from jaxopt_bench.cli.plan import print_plan
 from jaxopt_bench.cli.printing import print_plain
-from jaxopt_bench.cli.processes import one_writes
+from jaxopt_bench.cli.processes import writer_folder
 from jaxopt_bench.cli.recorded import load_baselines
 from jaxopt_bench.compare import (
     ClusterExecutor,
@@ -57,8 +57,8 @@ def parse(words: Sequence[str]) -> Command:
     asks = any(word.partition("=")[0] in ("--problem", "--dataset") for word in words)
     flags: CompareFlags
     if asks:
-        problem, rest = named_problem(words)
-        asked: QuestionFlags = parse_flags(QuestionFlags, "compare", rest, default=QuestionFlags(problem=problem))
+        problem, rest = resolve_problem(words)
+        asked: TimedStudyFlags = parse_flags(TimedStudyFlags, "compare", rest, default=TimedStudyFlags(problem=problem))
         if not asked.minutes > 0:
             raise UserError(f"--minutes is {asked.minutes:g}. Expected a number > 0.")
         if asked.baselines is not None:
@@ -67,7 +67,7 @@ def parse(words: Sequence[str]) -> Command:
     else:
         flags = parse_flags(CompareFlags, "compare", words)
     shard = check_flags(flags)
-    if isinstance(flags, QuestionFlags):
+    if isinstance(flags, TimedStudyFlags):
         return functools.partial(_ask, flags, shard)
     study = _study(flags, find_study(flags.study))
     return functools.partial(_against if flags.baselines else _compare, flags, study, shard)
@@ -95,7 +95,7 @@ def _folder(flags: CompareFlags, study: Study) -> pathlib.Path:
     return flags.out or pathlib.Path("studies") / study.name
 
 
-def _ask(flags: QuestionFlags, shard: tuple[int, int]) -> int:
+def _ask(flags: TimedStudyFlags, shard: tuple[int, int]) -> int:
     """Creates or continues the study of a problem, and prints its answer with the winner's settings."""
     flags.training.processes.join()
     folder = flags.out or pathlib.Path("studies") / flags.problem.title
@@ -119,7 +119,7 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     _check_references(flags, study)
     if flags.plan:
         return _plan(flags, study)
-    with one_writes(_folder(flags, study)) as folder:
+    with writer_folder(_folder(flags, study)) as folder:
         console = Console()
         if flags.widen:
             widening = widen(study, folder)
@@ -153,7 +153,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     recorded_contenders = len(baselines.contenders)
     if flags.plan:
         return _plan(flags, new, recorded_contenders)
-    with one_writes(_folder(flags, new)) as folder:
+    with writer_folder(_folder(flags, new)) as folder:
         console = Console()
         _train(flags, new, folder, shard, console, recorded_contenders)
         trained = load(folder)

@@ -116,7 +116,7 @@ class CompareFlags:
 
 
 @dataclasses.dataclass(frozen=True)
-class QuestionFlags(CompareFlags):
+class TimedStudyFlags(CompareFlags):
     """Find out which optimizer to use for a problem: compare six optimizers within some minutes.
 
     The budget is chosen from measured times when the study starts, and recorded in its folder. The same command
@@ -178,7 +178,7 @@ def _check_record(flags: CompareFlags, shard: tuple[int, int]) -> None:
         "--baselines": flags.baselines is not None,
         "--widen": flags.widen,
         "--plan": flags.plan,
-        "--problem or --dataset": isinstance(flags, QuestionFlags),
+        "--problem or --dataset": isinstance(flags, TimedStudyFlags),
     }
     alone = {
         "--shard": shard != (0, 1),

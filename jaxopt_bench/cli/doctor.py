@@ -11,7 +11,15 @@ from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, FAILED, Command
 from jaxopt_bench.cli.flags import bind
-from jaxopt_bench.doctor import Result, advice, check, elsewhere, make_items, note, plugins
+from jaxopt_bench.doctor import (
+    Result,
+    check,
+    describe_low_precision,
+    give_advice,
+    make_items,
+    plugins,
+    suggest_alternatives,
+)
 from jaxopt_bench.doctor.expected import load_expected
 from jaxopt_bench.errors import UserError, in_one_line
 from jaxopt_bench.models import Layers
@@ -51,7 +59,7 @@ def doctor(flags: DoctorFlags) -> int:
         backend = default_backend()
     except UserError as error:
         console.print(f"FAILED: {error}")
-        _print_lines(elsewhere("none"), console)
+        _print_lines(suggest_alternatives("none"), console)
         return FAILED
     keep_compiled_programs()
     path = (
@@ -67,7 +75,7 @@ def doctor(flags: DoctorFlags) -> int:
     failed = sum(not result.passed for result in results)
     seconds = sum(result.seconds for result in results)
     console.print(f"\n{f'{failed} of {len(results)} FAILED' if failed else f'all {len(results)} ok'}, {seconds:.1f} s")
-    _print_lines([*advice(results, backend, path), *filter(None, [note(results)])], console)
+    _print_lines([*give_advice(results, backend, path), *filter(None, [describe_low_precision(results)])], console)
     return FAILED if failed else COMPLETED
 
 

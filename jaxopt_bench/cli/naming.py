@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxopt_bench import catalog, data, user_code
-from jaxopt_bench.config import Named, required_fields
+from jaxopt_bench.config import ConfigTable, required_fields
 from jaxopt_bench.data.tables import TABLES
 from jaxopt_bench.data.tokens import WORDS
 from jaxopt_bench.errors import UserError, unknown_name
@@ -21,11 +21,11 @@ from jaxopt_bench.experiment import NAMED_PARTS, Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, ImportedOptimizer, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
 from jaxopt_bench.problems import PROBLEMS, Classification, Language, ProblemConfig, Regression
-from jaxopt_bench.problems.of_data import NETWORKS, inputs_of, problem_of_data
+from jaxopt_bench.problems.choose import NETWORKS, choose_problem, input_kind_of
 from jaxopt_bench.user_config import UserTable
 
 
-def named_experiment(
+def resolve_experiment(
     command: str, words: Sequence[str], given: Mapping[str, float] = types.MappingProxyType({})
 ) -> tuple[Experiment, list[str]]:
     """Returns the experiment after applying --problem, --optimizer, --model and --schedule, and the remaining
@@ -66,7 +66,7 @@ def named_experiment(
     return dataclasses.replace(experiment, workload=workload, **replaced), rest
 
 
-def named_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:
+def resolve_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:
     """Returns the problem of --problem, or a problem on the data of --dataset, and the remaining arguments.
 
     Raises:
@@ -77,7 +77,7 @@ def named_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:
     if "problem" in named:
         problem = _on_data(_part("problem", PROBLEMS, named["problem"], rest, {}), rest)
     elif found.get("dataset") and data.is_file_name(found["dataset"]) and found["dataset"] not in data.DATASETS:
-        problem = problem_of_data(found["dataset"], found.get("target"))
+        problem = choose_problem(found["dataset"], found.get("target"))
     elif "dataset" in found:
         problem = _of_named_data(found["dataset"])
     else:
@@ -125,9 +125,9 @@ def _on_data(problem: ProblemConfig, words: Sequence[str], may_change: bool = Fa
         return problem
     if not may_change:
         return dataclasses.replace(problem, **{field: value for field, value in found.items() if field in fields})
-    suited = problem_of_data(name, found.get("target"))
+    suited = choose_problem(name, found.get("target"))
     model = getattr(problem, "model", None)
-    if type(problem) is type(suited) and model is not None and inputs_of(data.file_name(name)) in model.inputs:
+    if type(problem) is type(suited) and model is not None and input_kind_of(data.file_name(name)) in model.inputs:
         return dataclasses.replace(problem, **found)
     return suited
 
@@ -150,7 +150,7 @@ def with_field_names(words: Sequence[str]) -> list[str]:
     return renamed
 
 
-def named_optimizer(name: str) -> Optimizer:
+def resolve_optimizer(name: str) -> Optimizer:
     """Returns an optimizer by its name in the table, or a user's function, for display only and not for training.
 
     Raises:
@@ -161,7 +161,7 @@ def named_optimizer(name: str) -> Optimizer:
 
 def _part(
     field: str,
-    table: Named[Any],
+    table: ConfigTable[Any],
     name: str,
     words: Sequence[str],
     given: Mapping[str, float],

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from jaxopt_bench.cli.command import COMPLETED, HELP, MISUSED, Command
 from jaxopt_bench.cli.flags import bind, check_at_least_one
-from jaxopt_bench.cli.naming import named_optimizer
+from jaxopt_bench.cli.naming import resolve_optimizer
 from jaxopt_bench.cli.printing import names_table, print_plain
 from jaxopt_bench.cli.recorded import recorded_folders
 from jaxopt_bench.cli.streams import check_output_file, write_output
@@ -118,7 +118,7 @@ def parse(words: Sequence[str]) -> Command:
 def show_optimizer(flags: OptimizerFlags) -> int:
     """Prints an optimizer's record."""
     console = Console()
-    optimizer = named_optimizer(flags.name)
+    optimizer = resolve_optimizer(flags.name)
     print_plain(console, _unwrapped(inspect.cleandoc(type(optimizer).__doc__ or "").partition("Args:")[0].strip()))
     print_plain(console, "")
     print_plain(console, f"source: {optimizer.source}")
@@ -167,7 +167,7 @@ def check_optimizer(flags: CheckFlags) -> int:
     """Prints the measured behaviour of an optimizer, or writes it as JSON."""
     if flags.json is not None:
         check_output_file(flags.json)
-    optimizer = named_optimizer(flags.name)
+    optimizer = resolve_optimizer(flags.name)
     if flags.problem is None:
         problem: ProblemConfig = Classification(dataset=flags.dataset, model=MODELS[flags.model])
         on, network_name = {"model": flags.model, "dataset": flags.dataset}, f"{flags.model} for {flags.dataset}"
@@ -216,7 +216,7 @@ def plot_optimizers(flags: PlotFlags) -> int:
     for surface in flags.surfaces:
         if surface not in SURFACES:
             raise unknown_name("surface", surface, SURFACES)
-    optimizers = {name: named_optimizer(name) for name in flags.names}
+    optimizers = {name: resolve_optimizer(name) for name in flags.names}
     functions = [name.rpartition(":")[2] for name in optimizers]  # for references to functions in files
     short = {name: f if functions.count(f) == 1 else name for name, f in zip(optimizers, functions, strict=True)}
     with ThreadPoolExecutor() as executor:  # XLA compiles without Python's lock

@@ -103,7 +103,7 @@ def _noise_in_words(study: Study, power: StudyPower, folders: list[pathlib.Path]
 
 def _least_in_words(workload: str, power: StudyPower, noise: Noise, folder: pathlib.Path) -> str:
     """Returns the smallest difference on a workload, in the unit of its measure."""
-    amount = noise.measure.amount
+    amount = noise.measure.format_difference
     least, on_new_data = power.least, power.least_on_new_data(noise)
     assert least is not None, "it is what this is about"
     smallest = f"{amount(least * noise.deviation)} of {noise.measure.words}"

@@ -169,7 +169,7 @@ def _explain_lost_process() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
+def writer_folder(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
     """Yields the folder in which this process reads and writes, after all processes have reached this point.
 
     Process 0 uses the folder itself. Every other process works in a temporary copy of its records, without checkpoints.
@@ -188,7 +188,7 @@ def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
                 records = run_on_first_process(lambda: _records(folder, part))
                 if jax.process_index():
                     folder = stack.enter_context(scratch_folder())
-                    _lay_down(records, folder)
+                    _write_records(records, folder)
                 yield folder
         except Interrupted as stop:
             if jax.process_index():
@@ -213,7 +213,7 @@ def _content(path: pathlib.Path) -> bytes | None:
     return b"" if path.name == EVALUATION else read_regular(path)
 
 
-def _lay_down(records: dict[str, bytes | None], folder: pathlib.Path) -> None:
+def _write_records(records: dict[str, bytes | None], folder: pathlib.Path) -> None:
     for name, content in records.items():
         if content is None:
             (folder / name).mkdir(parents=True)

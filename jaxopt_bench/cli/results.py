@@ -21,7 +21,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.reports import results_table
 from jaxopt_bench.reports.table import csv_text
-from jaxopt_bench.results import Results, incomplete_in_words, load, repeats_in_words, without_repeats
+from jaxopt_bench.results import Results, drop_repeated_runs, incomplete_in_words, load, repeats_in_words
 from jaxopt_bench.strict_json import json_text
 from jaxopt_bench.verdict import compute_suite_verdict, verdict, verdict_to_json
 
@@ -75,7 +75,7 @@ def results(flags: ResultsFlags) -> int:
         raise UserError(f"{join_words(printed)} are {every} -, standard output. Expected at most one of them.")
     if flags.parquet == STANDARD_OUTPUT and sys.stdout.isatty():
         raise UserError("--parquet is -, and standard output is a terminal. Expected a file or a pipe.")
-    found, repeats = without_repeats(load(flags.path))
+    found, repeats = drop_repeated_runs(load(flags.path))
     if repeats:
         print(f"{repeats_in_words(repeats)} left out", file=sys.stderr)
     if (said := incomplete_in_words(found)) is not None:

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import bind, check_folder
-from jaxopt_bench.cli.naming import named_experiment, with_field_names
+from jaxopt_bench.cli.naming import resolve_experiment, with_field_names
 from jaxopt_bench.cli.printing import print_overview, print_result
-from jaxopt_bench.cli.processes import one_writes
+from jaxopt_bench.cli.processes import writer_folder
 from jaxopt_bench.cli.training_flags import ExperimentFlags
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import train
@@ -36,8 +36,8 @@ class RunFlags:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command for the arguments after `run`; see `named_experiment`."""
-    experiment, rest = named_experiment("run", with_field_names(words))
+    """Returns the command for the arguments after `run`; see `resolve_experiment`."""
+    experiment, rest = resolve_experiment("run", with_field_names(words))
     return bind(run, RunFlags, f"run {experiment.name}", rest, default=RunFlags(experiment))
 
 
@@ -45,7 +45,7 @@ def run(flags: RunFlags) -> int:
     """Trains, prints the result, and returns the exit code."""
     check_folder("--out", flags.training.out)
     flags.training.processes.join()
-    with one_writes(flags.training.out, flags.experiment.name) as runs_dir:
+    with writer_folder(flags.training.out, flags.experiment.name) as runs_dir:
         console = Console()
         if flags.overview:
             print_overview(flags.experiment, console)

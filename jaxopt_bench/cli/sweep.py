@@ -13,9 +13,9 @@ from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parse_flags
-from jaxopt_bench.cli.naming import named_experiment, with_field_names
+from jaxopt_bench.cli.naming import resolve_experiment, with_field_names
 from jaxopt_bench.cli.printing import print_plain
-from jaxopt_bench.cli.processes import one_writes
+from jaxopt_bench.cli.processes import writer_folder
 from jaxopt_bench.cli.training_flags import ExperimentFlags, MostRuns
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import NAMED_PARTS, Experiment
@@ -47,13 +47,13 @@ class SweepFlags:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command for the arguments after `sweep`, with a grid of their values; see `named_experiment`.
+    """Returns the command for the arguments after `sweep`, with a grid of their values; see `resolve_experiment`.
 
     Raises:
       UserError: for an invalid range, list or number, or a field that cannot be swept.
     """
     values, rest = _values(with_field_names(words))
-    experiment, rest = named_experiment("sweep", rest, {name: points[0] for name, points in values.items()})
+    experiment, rest = resolve_experiment("sweep", rest, {name: points[0] for name, points in values.items()})
     experiment = dataclasses.replace(experiment, evaluate_test=False, track_test=False)
     flags = parse_flags(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment))
     check_at_least_one("--seeds", flags.seeds)
@@ -99,7 +99,7 @@ def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence
     """Trains the experiments, which differ in some fields and their seeds, and prints a table of them."""
     check_folder("--out", flags.training.out)
     flags.training.processes.join()
-    with one_writes(flags.training.out, flags.experiment.name) as runs_dir:
+    with writer_folder(flags.training.out, flags.experiment.name) as runs_dir:
         console = Console()
         runs = train_population(experiments, flags.training.options(runs_dir, flags.largest))
         rows = rows_by_setting(runs, fields)

@@ -49,7 +49,7 @@ class ExperimentFlags(TrainingFlags):
         """Returns the training options.
 
         Args:
-          runs_dir: the folder in which this process reads and writes runs; see `one_writes`.
+          runs_dir: the folder in which this process reads and writes runs; see `writer_folder`.
           largest: the maximum number of runs that are trained at once; None for as many as fit into memory.
 
         Raises:

@@ -13,7 +13,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Space
 from jaxopt_bench.optimizers.text import schedule_in_words
-from jaxopt_bench.results import Results, together
+from jaxopt_bench.results import Results, combine_results
 from jaxopt_bench.study import Contender, Document, Study, extensions_in_words, space_in_words, space_size
 
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
@@ -132,7 +132,7 @@ def join_results(recorded: Results, trained: Results) -> tuple[Results, Document
         timings=(*then.timings, *now.timings),
         format=min(then.format, now.format),
     )
-    both = together([recorded, trained])
+    both = combine_results([recorded, trained])
     runs = both.runs.with_columns(pl.lit(study.name).alias("study"))
     return dataclasses.replace(both, runs=runs, documents=(document,)), document
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from jaxopt_bench.compare.record import StudyRecord, combined, planned_of
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.results import Results, load_runs, together
+from jaxopt_bench.results import Results, combine_results, load_runs
 from jaxopt_bench.runs import lock_directory
 from jaxopt_bench.runs.load import RESTORE, has_finished, is_begun, load_summary, missing_files
 from jaxopt_bench.study import (
@@ -127,7 +127,7 @@ class StudyFolder:
     def results(self, planned: Sequence[PlannedRun]) -> Results:
         """Returns the records of those runs that have started."""
         own = load_runs({self.path / run.path: StudyRun(run.entry) for run in planned if not self._is_recorded(run)})
-        return own if self.recorded is None else together([self.recorded.results(planned), own])
+        return own if self.recorded is None else combine_results([self.recorded.results(planned), own])
 
     def add_to_record(self, chosen: Iterable[Unit]) -> None:
         """Adds the units whose runs have all ended to the record, and writes it if some of these runs were missing."""

@@ -188,7 +188,8 @@ class LocalExecutor:
 
         Args:
           compile_in_background: whether a thread compiles the program of the next job during training. This process
-            must then be able to end while the compiler works, as the command line can: see `interrupts.take_over`.
+            must then be able to end while the compiler works, as the command line can: see
+            `interrupts.install_interrupt_handlers`.
           in_turn: whether all jobs of a unit are done before those of the next unit, so that the unit can be recorded.
         """
         self.compile_in_background, self.in_turn = compile_in_background, in_turn

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.results import load
-from jaxopt_bench.statistics import least_difference, results_for
+from jaxopt_bench.statistics import minimum_detectable_difference, results_needed
 from jaxopt_bench.study import DOCUMENT, Study, read_document
 from jaxopt_bench.verdict import Noise, noise_of
 
@@ -36,7 +36,7 @@ class StudyPower:
     @property
     def least(self) -> float | None:
         """The smallest difference that it can show, in deviations of single results; None if it cannot test any."""
-        return least_difference(self.optimizers, self.results)
+        return minimum_detectable_difference(self.optimizers, self.results)
 
     def least_on_new_data(self, noise: Noise) -> float | None:
         """Returns the smallest difference that it can show on new data, including the noise of the test examples.
@@ -51,7 +51,7 @@ class StudyPower:
         if noise.sampling is None or noise.deviation == 0:
             return None
         sampling = noise.sampling / noise.deviation**2
-        least = least_difference(self.optimizers, self.results, sampling=sampling)
+        least = minimum_detectable_difference(self.optimizers, self.results, sampling=sampling)
         return None if least is None else least * noise.deviation
 
     @property
@@ -76,11 +76,11 @@ class StudyPower:
 
     def _advice(self, many: str) -> str:
         """Returns the number of results for a useful study, as the end of a sentence; empty if it is too large."""
-        enough = results_for(self.optimizers, ABSURD, most=MOST_ADVISED)
+        enough = results_needed(self.optimizers, ABSURD, most=MOST_ADVISED)
         if enough is None:
             return ""
         flag = "--repetitions" if self.of_searches else "--seeds"
-        least = least_difference(self.optimizers, enough)
+        least = minimum_detectable_difference(self.optimizers, enough)
         assert least is not None, "so many are enough"
         return f"; with {flag} {enough}, a difference of {_times(least)} the deviation between {many} would be enough"
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.results import NoRunsError, Results, load, load_runs, together
+from jaxopt_bench.results import NoRunsError, Results, combine_results, load, load_runs
 from jaxopt_bench.results.columns import STUDY_COLUMNS, in_order
 from jaxopt_bench.results.tables import COMPRESSION
 from jaxopt_bench.study import (
@@ -33,7 +33,7 @@ class StudyRecord:
     """The record of one study, in the format of `Results.save`. Its runs have finished and are not trained again.
 
     Attributes:
-      path: the folder of the record. The caller holds it, see `results.recording.held`.
+      path: the folder of the record. The caller holds it, see `results.atomic_files.lock_folder`.
       compact: whether it is written in compact form; see `Results.save`.
       document: its document of the study; None if the record is new.
     """
@@ -98,7 +98,7 @@ class StudyRecord:
           folder: the study's folder, which holds the runs.
           document: the document of the study. Runs that are not in it are left out of the record.
         """
-        self._keep(together([self._results, _renamed(results, folder)]))
+        self._keep(combine_results([self._results, _renamed(results, folder)]))
         self.document = _recorded_part(document, self._seen)
         self._keep(_placed(self._results, self.document))
         self._write(FAST)

@@ -14,7 +14,7 @@ from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Problem, ProblemConfig
-from jaxopt_bench.results.recording import held
+from jaxopt_bench.results.atomic_files import lock_folder
 from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, lock_directory
 from jaxopt_bench.study import (
     HALVING,
@@ -93,7 +93,7 @@ def compare(
         recorded = None
         if record is not None:
             pathlib.Path(record).mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(pathlib.Path(record), wait=False))
+            stack.enter_context(lock_folder(pathlib.Path(record), wait=False))
             recorded = StudyRecord(pathlib.Path(record), compact=compact)
             recorded.check_unchanged()
         study_folder = StudyFolder(options.folder, recorded)

@@ -12,7 +12,7 @@ from jaxopt_bench.data.datasets import (
     prepare,
     train_validation,
 )
-from jaxopt_bench.data.user_data import check_options, read_user_data
+from jaxopt_bench.data.user_data import check_data_options, read_user_data
 from jaxopt_bench.data.user_files import FileName, UserData, file_name, is_file_name
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "Split",
     "UserData",
     "augment",
-    "check_options",
+    "check_data_options",
     "dataset",
     "denormalise",
     "file_name",

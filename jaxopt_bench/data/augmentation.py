@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, Num, UInt8
 
-from jaxopt_bench.config import Config, number
+from jaxopt_bench.config import Config, number_field
 from jaxopt_bench.prng import Purpose, key
 
 Channels = Float[Array, " channels"] | Sequence[float]
@@ -32,10 +32,10 @@ class Augmentation(Config):
         Taylor, 2017, https://arxiv.org/abs/1708.04552).
     """
 
-    crop_padding: int = number(0, at_least=0)
+    crop_padding: int = number_field(0, at_least=0)
     flip: bool = False
-    rotation: float = number(0.0, at_least=0.0, at_most=180.0)
-    cutout: int = number(0, at_least=0)
+    rotation: float = number_field(0.0, at_least=0.0, at_most=180.0)
+    cutout: int = number_field(0, at_least=0)
 
 
 def augment(

@@ -24,7 +24,7 @@ from jaxopt_bench.data.specs import (
     Split,
     SplitName,
     dataset,
-    moments,
+    feature_mean_and_std,
     train_validation,
 )
 from jaxopt_bench.errors import UserError, unknown_name
@@ -49,7 +49,8 @@ class Dataset:
     Attributes:
       spec: the properties that are known from its name.
       class_names: the names of the labels, in order.
-      mean: of the whole train split: for images per channel and on the scale of 0 to 1, for numbers see `moments`.
+      mean: of the whole train split: for images per channel and on the scale of 0 to 1, for numbers see
+        `feature_mean_and_std`.
       std: the standard deviation, in the same form.
     """
 
@@ -159,7 +160,9 @@ def _generate(spec: DatasetSpec) -> Dataset:
         part = slice(None, spec.train_examples) if name == "train" else slice(spec.train_examples, None)
         return Split(sequences[part, :, None], labels[part])
 
-    return Dataset(spec, tuple(map(str, range(spec.num_classes))), *moments(open_split("train").inputs), open_split)
+    return Dataset(
+        spec, tuple(map(str, range(spec.num_classes))), *feature_mean_and_std(open_split("train").inputs), open_split
+    )
 
 
 def _prepare_packaged(spec: DatasetSpec, data_dir: Path | None) -> Path:

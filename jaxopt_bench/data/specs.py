@@ -170,7 +170,7 @@ def train_validation(split: Split, validation_fraction: float) -> tuple[Split, S
     return Split(split.inputs[first], split.labels[first]), Split(split.inputs[last], split.labels[last])
 
 
-def moments(inputs: Float32[np.ndarray, "examples ..."]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def feature_mean_and_std(inputs: Float32[np.ndarray, "examples ..."]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns the mean and the standard deviation of each feature of vectors, or of each channel of sequences.
 
     They are computed in float64. If a feature is constant, its standard deviation is returned as 1 instead of 0.

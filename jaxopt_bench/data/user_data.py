@@ -14,7 +14,7 @@ from jaxopt_bench.data.user_files import ACCEPTED, FileName, UserData, split_exa
 from jaxopt_bench.errors import UserError
 
 
-def check_options(name: FileName, target: str | None, resize: tuple[int, int] | None) -> None:
+def check_data_options(name: FileName, target: str | None, resize: tuple[int, int] | None) -> None:
     """Checks that the options are valid for the format of the data.
 
     Raises:
@@ -40,7 +40,7 @@ def read_user_data(name: FileName, target: str | None = None, resize: tuple[int,
       UserError: if the data have another format or cannot be read; see `read_npz`, `read_csv` and `read_folder`.
     """
     path = name.existing_path()
-    check_options(name, target, resize)
+    check_data_options(name, target, resize)
     return _read(path, path.stat().st_mtime_ns, target, resize)
 
 

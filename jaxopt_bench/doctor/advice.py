@@ -12,7 +12,7 @@ IMPRECISE = 3 * BFLOAT16
 """Products with a larger error are wrong, not imprecise."""
 
 
-def advice(results: Sequence[Result], backend: str, path: CodePath) -> list[str]:
+def give_advice(results: Sequence[Result], backend: str, path: CodePath) -> list[str]:
     """Returns advice for the user about the items that failed; an empty list if no item failed.
 
     Args:
@@ -35,10 +35,10 @@ def advice(results: Sequence[Result], backend: str, path: CodePath) -> list[str]
         )
     if wrong:
         lines.append(f"{_names(wrong)}: wrong. Do not use the results of training like this.")
-    return lines + elsewhere(backend, path) if failed else []
+    return lines + suggest_alternatives(backend, path) if failed else []
 
 
-def elsewhere(backend: str, path: CodePath = CodePath()) -> list[str]:
+def suggest_alternatives(backend: str, path: CodePath = CodePath()) -> list[str]:
     """Returns advice on other ways to compute: the plainest code path, other package versions, or the CPU."""
     lines = []
     if path != CodePath(deterministic=path.deterministic):
@@ -53,7 +53,7 @@ def elsewhere(backend: str, path: CodePath = CodePath()) -> list[str]:
     return lines
 
 
-def note(results: Sequence[Result]) -> str | None:
+def describe_low_precision(results: Sequence[Result]) -> str | None:
     """Returns a note on products that passed with fewer digits than float32 has; None if there are none."""
     coarse = [r for r in results if r.passed and r.error is not None and r.error.size > r.item.tolerance]
     if not coarse:

@@ -31,7 +31,7 @@ from jaxopt_bench.problems import (
     VariationalAutoencoder,
 )
 from jaxopt_bench.problems.algorithmic import Sums
-from jaxopt_bench.problems.classification import Labelled
+from jaxopt_bench.problems.classification import LabelledInputs
 from jaxopt_bench.problems.physics import Collocation
 from jaxopt_bench.problems.reconstruction import Network, Reconstruction
 from jaxopt_bench.problems.regression import Rows, regression_problem
@@ -46,7 +46,7 @@ TRANSFORMER = Transformer(width=4, depth=1, heads=2)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Small:
+class SmallProblem:
     """A small problem.
 
     Attributes:
@@ -65,7 +65,7 @@ class Small:
         return {"losses": losses, "parameters gradient": pull(jnp.ones_like(losses))[0]}
 
 
-def small_problems(layers: LayersPath) -> Mapping[str, Small]:
+def small_problems(layers: LayersPath) -> Mapping[str, SmallProblem]:
     """Returns the small problems by the names of their kinds.
 
     Args:
@@ -74,7 +74,7 @@ def small_problems(layers: LayersPath) -> Mapping[str, Small]:
     return {
         "autoencoder": _reconstruction(Autoencoder(encoder=TANH, code=CODE), layers),
         "burgers": _from_problem(Burgers(model=TANH, points=2, validation_points=0).load(layers=layers), _collocation),
-        "classification": _from_problem(_classification(layers), lambda i: Labelled(i["features"], i["labels"])),
+        "classification": _from_problem(_classification(layers), lambda i: LabelledInputs(i["features"], i["labels"])),
         "deep_linear": _from_problem(DeepLinear(width=3).load(), _number),
         "language": _from_problem(Language(model=TRANSFORMER).load(layers=layers), lambda i: i["sequences"]),
         "matrix_factorisation": _from_problem(MatrixFactorisation(rows=4, columns=3, rank=2).load(), _number),
@@ -90,7 +90,7 @@ def small_problems(layers: LayersPath) -> Mapping[str, Small]:
     }
 
 
-def _from_problem(problem: Problem, batch: Callable[[Arrays], Any]) -> Small:
+def _from_problem(problem: Problem, batch: Callable[[Arrays], Any]) -> SmallProblem:
     """Returns the small problem of a loaded problem, with the losses of its evaluation.
 
     Args:
@@ -99,20 +99,20 @@ def _from_problem(problem: Problem, batch: Callable[[Arrays], Any]) -> Small:
     """
     shapes, variables = jax.eval_shape(problem.initial, jax.random.key(0))
     assert not jax.tree.leaves(variables)
-    return Small(shapes, lambda params, inputs: problem.evaluation(params, {}, batch(inputs))[LOSS])
+    return SmallProblem(shapes, lambda params, inputs: problem.evaluation(params, {}, batch(inputs))[LOSS])
 
 
-def _reconstruction(config: Reconstruction, layers: LayersPath) -> Small:
+def _reconstruction(config: Reconstruction, layers: LayersPath) -> SmallProblem:
     networks = config.networks(layers)
 
     def losses(params: Any, inputs: Arrays) -> Array:
         return config.losses(Network(networks, params), inputs["pixels"], None)[0]
 
-    return Small(config.parameter_shapes(), losses)
+    return SmallProblem(config.parameter_shapes(), losses)
 
 
 def _classification(layers: LayersPath) -> Problem:
-    rows = Labelled(np.zeros((1, 6), np.float32), np.zeros(1, np.int32))
+    rows = LabelledInputs(np.zeros((1, 6), np.float32), np.zeros(1, np.int32))
     names = [str(label) for label in range(CLASSES)]
     config = Classification(dataset="mnist1d", model=MLP(widths=(5,)))
     return config.on_examples(rows, class_names=names, mean=[0.0] * 6, std=[1.0] * 6, layers=layers)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.models.base import Model
 from jaxopt_bench.models.layers import (
     GLOROT_UNIFORM,
@@ -40,9 +40,9 @@ class AlexNet(Model):
     """Whether convolutions 2, 4 and 5 have two groups, each with half of the channels, as on the paper's two GPUs."""
     local_response_normalization: bool = False
     """Whether the first two convolutions are normalised across channels, as in the paper's section 3.3."""
-    dense: int = number(4096, at_least=1)
+    dense: int = number_field(4096, at_least=1)
     """Number of units in each of the two hidden dense layers."""
-    dropout: float = number(0.5, at_least=0, below=1)
+    dropout: float = number_field(0.5, at_least=0, below=1)
     """Probability that training drops a unit of a hidden dense layer."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> AlexNetModule:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.models.base import Model
 from jaxopt_bench.models.layers import HE_NORMAL, Layers, check_side, flatten
 
@@ -20,11 +20,11 @@ class CNN(Model):
     With the defaults it has 13,706 parameters for the 8×8 grey digits and 10 classes. It uses He initialisation.
     """
 
-    channels: tuple[int, ...] = number((16, 32), at_least=1)
+    channels: tuple[int, ...] = number_field((16, 32), at_least=1)
     """Output channels of each convolution. Each pooling halves the sides of the image."""
-    dense: int = number(64, at_least=1)
+    dense: int = number_field(64, at_least=1)
     """Number of units in the hidden dense layer."""
-    dropout: float = number(0.25, at_least=0, below=1)
+    dropout: float = number_field(0.25, at_least=0, below=1)
     """Probability that training drops a unit of the hidden dense layer."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> CNNModule:

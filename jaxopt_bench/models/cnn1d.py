@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.layers import HE_NORMAL, Layers, flatten
 
@@ -28,11 +28,11 @@ class CNN1D(Model):
     inputs: ClassVar[tuple[Inputs, ...]] = ("sequences",)
     added_later: ClassVar[tuple[str, ...]] = ("batch_norm",)
 
-    channels: tuple[int, ...] = number((25, 25, 25), at_least=1)
+    channels: tuple[int, ...] = number_field((25, 25, 25), at_least=1)
     """Output channels of each convolution. Each convolution halves the length."""
-    kernel: int = number(5, at_least=1)
+    kernel: int = number_field(5, at_least=1)
     """Kernel size of the convolutions, in positions."""
-    dropout: float = number(0.0, at_least=0, below=1)
+    dropout: float = number_field(0.0, at_least=0, below=1)
     """Probability that training drops a feature before the dense layer."""
     batch_norm: bool = False
     """Whether each convolution is followed by batch normalisation."""

@@ -21,7 +21,7 @@ from jaxopt_bench.arguments import documentation, fields_of, parameters
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.layers import Layers
-from jaxopt_bench.user_config import Loadable, Record, Users, reserved_names
+from jaxopt_bench.user_config import LoadedConfig, RecordedConfig, UserConfigLoader, reserved_names
 
 _ACCEPTED = "Expected a linen module class, or a function that returns a linen module"
 _OUTPUTS = ("num_classes", "num_outputs")
@@ -31,7 +31,7 @@ _COLLECTIONS = {"params", "batch_stats"}
 
 
 @dataclasses.dataclass(frozen=True)
-class ImportedModel(Loadable, Model):
+class ImportedModel(LoadedConfig, Model):
     """A network defined by a user's linen module, or by a user's function that returns a linen module.
 
     The fields are the arguments of the module or function, except those that this class sets: `num_classes` or
@@ -64,7 +64,7 @@ class ImportedModel(Loadable, Model):
 
 
 @dataclasses.dataclass(frozen=True)
-class RecordedModel(Record, Model):
+class RecordedModel(RecordedConfig, Model):
     """A user's model in the record of a run. It can be read and compared, but it cannot build a network."""
 
     inputs: ClassVar[tuple[Inputs, ...]] = typing.get_args(Inputs)
@@ -194,7 +194,7 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedModel]:
     return cast(type[ImportedModel], made)
 
 
-USERS: Users[Any] = Users("model", _define_class, RecordedModel)
+USERS: UserConfigLoader[Any] = UserConfigLoader("model", _define_class, RecordedModel)
 """Loads users' models."""
 
 

@@ -12,7 +12,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer, Key
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.layers import GLOROT_UNIFORM, Layers
 
@@ -35,11 +35,11 @@ class GRU(Model):
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("sequences", "tokens")
 
-    width: int = number(64, at_least=1)
+    width: int = number_field(64, at_least=1)
     """Number of units in a layer, and number of features of an embedded token."""
-    depth: int = number(1, at_least=1)
+    depth: int = number_field(1, at_least=1)
     """Number of layers."""
-    dropout: float = number(0.0, at_least=0, below=1)
+    dropout: float = number_field(0.0, at_least=0, below=1)
     """Probability that training drops a feature of the states that a layer passes to the next layer."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> GRUModule:

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.layers import GLOROT_UNIFORM, HE_NORMAL, Layers, flatten
 
@@ -33,11 +33,11 @@ class MLP(Model):
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("vectors", "sequences", "images")
 
-    widths: tuple[int, ...] = number((100, 100), at_least=1)
+    widths: tuple[int, ...] = number_field((100, 100), at_least=1)
     """Number of units in each hidden layer."""
     activation: Literal["relu", "gelu", "tanh"] = "relu"
     """The activation function after each hidden layer."""
-    dropout: float = number(0.0, at_least=0, below=1)
+    dropout: float = number_field(0.0, at_least=0, below=1)
     """Probability that training drops a hidden unit."""
     layer_norm: bool = False
     """Whether each hidden layer is normalised before its activation."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Integer
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.models.attention import Block, check_heads
 from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.layers import EMBEDDING_INIT, Layers
@@ -32,13 +32,13 @@ class Transformer(Model):
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("tokens",)
 
-    width: int = number(32, at_least=1)
+    width: int = number_field(32, at_least=1)
     """Number of features of a token."""
-    depth: int = number(2, at_least=1)
+    depth: int = number_field(2, at_least=1)
     """Number of blocks."""
-    heads: int = number(4, at_least=1)
+    heads: int = number_field(4, at_least=1)
     """Number of attention heads."""
-    dropout: float = number(0.0, at_least=0, below=1)
+    dropout: float = number_field(0.0, at_least=0, below=1)
     """Probability that training drops a feature of the embedded tokens, or of a residual branch of a block."""
 
     def __post_init__(self) -> None:

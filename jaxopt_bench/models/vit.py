@@ -9,7 +9,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models.attention import Block, check_heads
 from jaxopt_bench.models.base import Model
@@ -33,17 +33,17 @@ class ViT(Model):
       UserError: if the width is not a multiple of 4 and of the number of heads.
     """
 
-    patch: int = number(4, at_least=1)
+    patch: int = number_field(4, at_least=1)
     """Side of a patch, in pixels."""
-    width: int = number(192, at_least=8)
+    width: int = number_field(192, at_least=8)
     """Number of features of a token."""
-    depth: int = number(12, at_least=1)
+    depth: int = number_field(12, at_least=1)
     """Number of blocks."""
-    heads: int = number(3, at_least=1)
+    heads: int = number_field(3, at_least=1)
     """Number of attention heads."""
-    hidden: int = number(768, at_least=1)
+    hidden: int = number_field(768, at_least=1)
     """Number of units between the two dense layers of a block."""
-    dropout: float = number(0.0, at_least=0, below=1)
+    dropout: float = number_field(0.0, at_least=0, below=1)
     """Probability that training drops a feature of a residual branch of a block."""
 
     def __post_init__(self) -> None:

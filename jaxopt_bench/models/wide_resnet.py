@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.models.base import Model
 from jaxopt_bench.models.layers import HE_NORMAL, Layers, global_average
 
@@ -29,9 +29,9 @@ class WideResNet(Model):
 
     depth: Literal[10, 16, 22, 28, 34, 40] = 28
     """Number of convolutions on the longest path and in the shortcuts that change the shape: 6n+4."""
-    width: int = number(10, at_least=1)
+    width: int = number_field(10, at_least=1)
     """Factor of the number of channels, relative to the narrowest network."""
-    dropout: float = number(0.0, at_least=0, below=1)
+    dropout: float = number_field(0.0, at_least=0, below=1)
     """Probability that training drops an activation between the two convolutions of a block."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> WideResNetModule:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import optax
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, RescalingOptimizer, StepContext
 
 
@@ -15,11 +15,11 @@ from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, RescalingOp
 class _Moments(RescalingOptimizer):
     """Base of the optimizers that divide the first moment of the gradients by the root of the second moment."""
 
-    b1: float = number(0.9, at_least=0, below=1)
+    b1: float = number_field(0.9, at_least=0, below=1)
     """Decay of the first moment."""
-    b2: float = number(0.999, at_least=0, below=1)
+    b2: float = number_field(0.999, at_least=0, below=1)
     """Decay of the second moment."""
-    eps: float = number(1e-8, at_least=0)
+    eps: float = number_field(1e-8, at_least=0)
     """Added to the root of the second moment."""
 
     nesterov: ClassVar[bool] = False
@@ -61,7 +61,7 @@ class AdamW(_Moments):
     source = "Loshchilov & Hutter, 2019, Algorithm 2"
     decay_form: ClassVar[DecayForm] = "decoupled"
 
-    weight_decay: float = number(0.01, at_least=0)
+    weight_decay: float = number_field(0.01, at_least=0)
     """Coefficient of the decoupled decay, which is applied to the parameters in addition to Adam's step."""
 
 
@@ -90,7 +90,7 @@ class NAdamW(_Moments):
     nesterov = True
     decay_form: ClassVar[DecayForm] = "decoupled"
 
-    weight_decay: float = number(0.01, at_least=0)
+    weight_decay: float = number_field(0.01, at_least=0)
     """Coefficient of the decoupled decay, which is applied to the parameters in addition to Nadam's step."""
 
 

@@ -14,7 +14,7 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Integer, Key, PyTree
 
-from jaxopt_bench.config import Config, float_fields, number
+from jaxopt_bench.config import Config, float_fields, number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers.axes import SHARED_AXES, WEIGHT_DECAYS, Axis, Choice, rates_around
 from jaxopt_bench.optimizers.cautious import cautious
@@ -123,25 +123,25 @@ class Optimizer(Tunable, abc.ABC):
     user_space: ClassVar[Mapping[str, Axis | Choice]] = {}
     user_schedule: ClassVar[Any] = None  # a `Schedule`; its module imports this one
 
-    learning_rate: float = number(1e-3, at_least=0)
+    learning_rate: float = number_field(1e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""
-    weight_decay: float = number(0.0, at_least=0)
+    weight_decay: float = number_field(0.0, at_least=0)
     """Coefficient of the weight decay. Whether it is coupled (L2) or decoupled depends on the optimizer."""
     decay_mask: DecayMask = "all"
     """The parameters that decay: "all", or only "kernels", the arrays with two or more axes (also embeddings)."""
-    clip_norm: float | None = number(None, above=0)
+    clip_norm: float | None = number_field(None, above=0)
     """Scale the gradient down to this norm, over all parameters, if its norm is larger (Pascanu et al., 2013)."""
-    clip_adaptive: float | None = number(None, above=0)
+    clip_adaptive: float | None = number_field(None, above=0)
     """Limit the norm of each unit's gradient to this share of the norm of its parameters (Brock et al., 2021)."""
-    mars_gamma: float | None = number(None, at_least=0)
+    mars_gamma: float | None = number_field(None, at_least=0)
     """Strength of MARS, which corrects gradients by their change since the last step. Yuan et al., 2024, use 0.025."""
     cautious: bool = False
     """Leave out updates whose sign disagrees with the gradient, and enlarge the others (Liang et al., 2024)."""
-    accumulate: int = number(1, at_least=1)
+    accumulate: int = number_field(1, at_least=1)
     """Number of steps whose gradients are averaged for one update. The steps in between change no parameter."""
-    ema_decay: float | None = number(None, at_least=0, below=1)
+    ema_decay: float | None = number_field(None, at_least=0, below=1)
     """Evaluate an exponential average of the parameters, with this decay per update (Kingma & Ba, 2015, sect. 7.2)."""
-    swa_start: float | None = number(None, at_least=0, below=1)
+    swa_start: float | None = number_field(None, at_least=0, below=1)
     """Evaluate the mean of the parameters at epoch ends after this share of training (SWA, Izmailov et al., 2018)."""
 
     def __post_init__(self) -> None:

@@ -32,13 +32,13 @@ from jaxopt_bench.optimizers.parse import parse_schedule, parse_space
 from jaxopt_bench.optimizers.schedules import SCHEDULES
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Factory
 from jaxopt_bench.optimizers.wrappers import StoredState, find_state, from_stored, storable
-from jaxopt_bench.user_config import Loadable, Record, Users
+from jaxopt_bench.user_config import LoadedConfig, RecordedConfig, UserConfigLoader
 
 _ACCEPTED = "Expected MODULE:FUNCTION or FILE.py:FUNCTION, a function that returns an optax.GradientTransformation"
 
 
 @dataclasses.dataclass(frozen=True)
-class ImportedOptimizer(Loadable, FactoryOptimizer):
+class ImportedOptimizer(LoadedConfig, FactoryOptimizer):
     """An optimizer that a user's function makes.
 
     An experiment finds how the function must be called; see `equivalence`.
@@ -224,7 +224,7 @@ class ImportedOptimizer(Loadable, FactoryOptimizer):
 
 
 @dataclasses.dataclass(frozen=True)
-class RecordedOptimizer(Record, Optimizer):
+class RecordedOptimizer(RecordedConfig, Optimizer):
     """A user's optimizer in the record of a run. It can be read and compared, but it makes no transformation."""
 
     source = "the user"
@@ -318,7 +318,7 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedOptimizer]:
     return made
 
 
-USERS: Users[Any] = Users("optimizer", _define_class, RecordedOptimizer)
+USERS: UserConfigLoader[Any] = UserConfigLoader("optimizer", _define_class, RecordedOptimizer)
 """The loader of users' optimizers."""
 
 

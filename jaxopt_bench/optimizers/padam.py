@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer, PyTree
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.optimizers.axes import Axis, Choice
 from jaxopt_bench.optimizers.base import Hyperparameters, RescalingOptimizer, Scalar, StepContext
 
@@ -103,21 +103,21 @@ class Padam(RescalingOptimizer):
 
     source = "Chen et al., 2020, Algorithm 1"
 
-    learning_rate: float = number(0.1, at_least=0)
+    learning_rate: float = number_field(0.1, at_least=0)
     """Step size at the schedule's multiplier 1."""
-    b1: float = number(0.9, at_least=0, below=1)
+    b1: float = number_field(0.9, at_least=0, below=1)
     """Decay of the first moment."""
-    b2: float = number(0.999, at_least=0, below=1)
+    b2: float = number_field(0.999, at_least=0, below=1)
     """Decay of the second moment."""
-    partial: float = number(0.125, at_least=0, at_most=0.5)
+    partial: float = number_field(0.125, at_least=0, at_most=0.5)
     """The exponent p of the second moment: 1/2 is AMSGrad, 0 is SGD with momentum."""
-    final_partial: float | None = number(None, at_least=0, at_most=0.5)
+    final_partial: float | None = number_field(None, at_least=0, at_most=0.5)
     """The exponent at the end of training; None keeps it constant."""
-    eps: float = number(0.0, at_least=0)
+    eps: float = number_field(0.0, at_least=0)
     """Added to the root of the maximal second moment; the paper has no eps."""
     bias_correction: bool = False
     """Scale the step by sqrt(1 - b2^t) / (1 - b1^t), as the authors' code does."""
-    gradient_unit: float | None = number(None, above=0)
+    gradient_unit: float | None = number_field(None, above=0)
     """The unit of gradients in the denominator; None is the paper's form, which is the same as 1."""
 
     def to_json(self) -> dict[str, Any]:

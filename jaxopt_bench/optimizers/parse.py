@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jaxopt_bench.config import Named
+from jaxopt_bench.config import ConfigTable
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers.axes import DIGITS, SHARED_AXES, Axis, Choice, Scale, rounded
 from jaxopt_bench.optimizers.base import Optimizer
@@ -147,7 +147,7 @@ def parse_searched(value: object, where: str, *, kind: Any = None, scale: Scale 
     return Choice(tuple(values))
 
 
-def parse_schedule(value: object, where: str, schedules: Named[Schedule]) -> Schedule:
+def parse_schedule(value: object, where: str, schedules: ConfigTable[Schedule]) -> Schedule:
     """Returns a schedule from its name, such as "constant", or with values, such as "cosine:warmup=1,final=0.1".
 
     Args:

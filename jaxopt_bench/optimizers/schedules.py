@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import Bounds, Named, number
+from jaxopt_bench.config import Bounds, ConfigTable, number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers.base import Hyperparameters, Tunable
 
@@ -47,7 +47,7 @@ class WarmupSchedule(Schedule):
       UserError: if the length of the warm-up is given both in epochs and as a share of training.
     """
 
-    warmup: float = number(0.0, at_least=0)
+    warmup: float = number_field(0.0, at_least=0)
     """Epochs of linear warm-up."""
     warmup_share: float | None = dataclasses.field(
         default=None, kw_only=True, metadata={"bounds": Bounds(at_least=0, at_most=1)}
@@ -91,9 +91,9 @@ class Constant(WarmupSchedule):
 class MultiStep(Schedule):
     """Multiplies the learning rate by `factor` at each boundary, like PyTorch's `MultiStepLR`."""
 
-    boundaries: tuple[float, ...] = number((100.0, 150.0), at_least=0)
+    boundaries: tuple[float, ...] = number_field((100.0, 150.0), at_least=0)
     """Epochs at which the learning rate drops. A fraction of an epoch takes effect at the first step at or after it."""
-    factor: float = number(0.1, above=0)
+    factor: float = number_field(0.1, above=0)
     """The factor on the learning rate at each boundary."""
 
     def multiplier(
@@ -107,9 +107,9 @@ class MultiStep(Schedule):
 class Exponential(Schedule):
     """Multiplies the learning rate by `factor` every `every` epochs, like PyTorch's `StepLR`."""
 
-    every: float = number(50.0, above=0)
+    every: float = number_field(50.0, above=0)
     """Epochs between two drops. It may be a fraction; a drop takes effect at the first step at or after it."""
-    factor: float = number(0.1, above=0)
+    factor: float = number_field(0.1, above=0)
     """The factor on the learning rate at each drop."""
 
     def multiplier(
@@ -124,7 +124,7 @@ class Cosine(WarmupSchedule):
     """Linear warm-up, then half a cosine down to `final` (Loshchilov & Hutter, "SGDR", 2017, eq. 5,
     without restarts)."""
 
-    final: float = number(0.0, at_least=0)
+    final: float = number_field(0.0, at_least=0)
     """The multiplier at the end of training."""
 
     def multiplier(
@@ -144,7 +144,7 @@ class Linear(WarmupSchedule):
     with `final=0` and without a warm-up, the last step has 1 / T of the learning rate.
     """
 
-    final: float = number(0.0, at_least=0)
+    final: float = number_field(0.0, at_least=0)
     """The multiplier at the end of training."""
 
     def multiplier(
@@ -165,9 +165,9 @@ class WarmupStableDecay(WarmupSchedule):
     overlap, the lower of the two applies.
     """
 
-    cooldown: float = number(0.2, at_least=0, at_most=1)
+    cooldown: float = number_field(0.2, at_least=0, at_most=1)
     """The share of training in which the learning rate falls; Hägele et al., 2024, take 0.2."""
-    final: float = number(0.0, at_least=0, at_most=1)
+    final: float = number_field(0.0, at_least=0, at_most=1)
     """The multiplier at the end of training."""
 
     def multiplier(
@@ -187,11 +187,11 @@ class OneCycle(Schedule):
     With T steps the learning rate is highest at step `rise` · T − 1, counted from 0, and reaches `final` at step T − 1.
     """
 
-    rise: float = number(0.3, above=0, below=1)
+    rise: float = number_field(0.3, above=0, below=1)
     """The share of training in which the learning rate rises."""
-    start: float = number(0.04, above=0, at_most=1)
+    start: float = number_field(0.04, above=0, at_most=1)
     """The multiplier at the first step; PyTorch's `1 / div_factor`."""
-    final: float = number(4e-6, at_least=0, at_most=1)
+    final: float = number_field(4e-6, at_least=0, at_most=1)
     """The multiplier at the last step; PyTorch's `1 / (div_factor * final_div_factor)`."""
 
     def multiplier(
@@ -236,7 +236,7 @@ def _with_margin(epoch: Epoch, step: float) -> Epoch:
     return epoch + jnp.minimum(2.0**-21 * (1 + epoch), step / 2)
 
 
-SCHEDULES: Named[Schedule] = Named(
+SCHEDULES: ConfigTable[Schedule] = ConfigTable(
     "schedule",
     constant=Constant(),
     multi_step=MultiStep(),

@@ -6,7 +6,7 @@ import dataclasses
 
 import optax
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers.base import Hyperparameters, RescalingOptimizer, StepContext
 
@@ -31,9 +31,9 @@ class SGD(RescalingOptimizer):
 
     source = "Robbins & Monro, 1951; Polyak, 1964 (heavy ball); Sutskever et al., 2013 (both momenta)"
 
-    learning_rate: float = number(0.1, at_least=0)
+    learning_rate: float = number_field(0.1, at_least=0)
     """Step size at the schedule's multiplier 1."""
-    momentum: float | None = number(None, at_least=0, below=1)
+    momentum: float | None = number_field(None, at_least=0, below=1)
     """Decay of the velocity; None means no velocity."""
     nesterov: bool = False
     """Look ahead by one more application of the momentum."""

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from jaxopt_bench.arguments import NOT_GIVEN, hint_of, members, plain
+from jaxopt_bench.arguments import NOT_GIVEN, hint_of, plain, union_members
 
 Factory = Callable[..., Any]
 
@@ -51,7 +51,7 @@ def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
     This is the case if the argument has no default or the default None (or True for a mask, which then means all), and
     if the annotation does not ask for a number, a text or a choice.
     """
-    among = members(hint_of(factory, parameter)) - {type(None), None}
+    among = union_members(hint_of(factory, parameter)) - {type(None), None}
     asked = bool(among) and all(member in (float, int, bool, str) or _is_choice(member) for member in among)
     whole_mask = parameter.default is True and "mask" in parameter.name and bool(among)
     return not asked and (parameter.default is None or parameter.default is NOT_GIVEN or whole_mask)
@@ -60,7 +60,7 @@ def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
 def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
     """Returns the field of a parameter; None if its values cannot be written as flags and JSON."""
     name, default, hint = parameter.name, plain(parameter.default), hint_of(factory, parameter)
-    among = members(hint)
+    among = union_members(hint)
     kind: Any
     choices = next((member for member in among if _is_choice(member)), None)
     if isinstance(default, enum.Enum):

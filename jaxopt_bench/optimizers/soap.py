@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer, PyTree
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.optimizers.axes import SHARED_AXES, Axis
 from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, RescalingOptimizer, Scalar, StepContext
 from jaxopt_bench.optimizers.wrappers import find_state
@@ -159,21 +159,21 @@ class SOAP(RescalingOptimizer):
     decay_form: ClassVar[DecayForm] = "decoupled"
     own_axes: ClassVar[Mapping[str, Axis]] = {"shampoo_beta": SHARED_AXES["b2"]}
 
-    learning_rate: float = number(3e-3, at_least=0)
+    learning_rate: float = number_field(3e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""
-    b1: float = number(0.95, at_least=0, below=1)
+    b1: float = number_field(0.95, at_least=0, below=1)
     """Decay of the first moment."""
-    b2: float = number(0.95, at_least=0, below=1)
+    b2: float = number_field(0.95, at_least=0, below=1)
     """Decay of the second moment."""
-    shampoo_beta: float | None = number(None, at_least=0, below=1)
+    shampoo_beta: float | None = number_field(None, at_least=0, below=1)
     """Decay of the matrices whose eigenvectors are the bases; None means b2, as in the paper."""
-    eps: float = number(1e-8, at_least=0)
+    eps: float = number_field(1e-8, at_least=0)
     """Added to the root of the second moment."""
-    precondition_frequency: int = number(10, at_least=1)
+    precondition_frequency: int = number_field(10, at_least=1)
     """Steps between two refreshes of the bases."""
-    max_precond_dim: int = number(LARGEST_DIMENSION, at_least=0)
+    max_precond_dim: int = number_field(LARGEST_DIMENSION, at_least=0)
     """The largest size of an axis that has a basis; 0 means that no axis has a basis."""
-    weight_decay: float = number(0.01, at_least=0)
+    weight_decay: float = number_field(0.01, at_least=0)
     """Coefficient of the decoupled decay, which is applied to the parameters in addition to SOAP's step."""
 
     def rule(self, hyperparameters: Hyperparameters, context: StepContext) -> optax.GradientTransformation:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from jaxopt_bench.problems.algorithmic import ModularAddition
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig, count_examples, take_examples
+from jaxopt_bench.problems.choose import choose_problem
 from jaxopt_bench.problems.classification import Classification
 from jaxopt_bench.problems.custom import USERS, ImportedProblem, load, wrap_problem
 from jaxopt_bench.problems.functions import DeepLinear, MatrixFactorisation, NoisyQuadratic, Rosenbrock
 from jaxopt_bench.problems.language import Language
 from jaxopt_bench.problems.metrics import LOSS, Metric, metric_named
-from jaxopt_bench.problems.of_data import problem_of_data
 from jaxopt_bench.problems.physics import Burgers, Poisson
 from jaxopt_bench.problems.reconstruction import Autoencoder, VariationalAutoencoder
 from jaxopt_bench.problems.regression import Regression
@@ -54,10 +54,10 @@ __all__ = [
     "Regression",
     "Rosenbrock",
     "VariationalAutoencoder",
+    "choose_problem",
     "count_examples",
     "load",
     "metric_named",
-    "problem_of_data",
     "take_examples",
     "wrap_problem",
 ]

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from jaxopt_bench.config import Named, number
+from jaxopt_bench.config import ConfigTable, number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs, model_label
 from jaxopt_bench.models.layers import LayersPath
@@ -53,12 +53,12 @@ class ModularAddition(ProblemConfig):
         or is out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
-    modulus: int = number(59, at_least=2, at_most=1000)
+    modulus: int = number_field(59, at_least=2, at_most=1000)
     """The modulus of the sums. Terms are 0 to this number − 1."""
-    train_fraction: float = number(0.3, above=0, below=1)
+    train_fraction: float = number_field(0.3, above=0, below=1)
     """The share of the pairs that are used for training."""
     model: Model = Transformer(width=64, depth=1)  # noqa: RUF009 (it is frozen)
     """The network."""

@@ -17,10 +17,10 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Integer, Key, PyTree
 
 from jaxopt_bench import data
-from jaxopt_bench.config import Named, number
+from jaxopt_bench.config import ConfigTable, number_field
 from jaxopt_bench.data import Augmentation, augment, normalise, standardise
 from jaxopt_bench.data.cache import mean_and_std
-from jaxopt_bench.data.specs import moments
+from jaxopt_bench.data.specs import feature_mean_and_std
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN, MODELS, Inputs, Layers, Model, check_inputs, model_label
 from jaxopt_bench.models.layers import LayersPath
@@ -33,7 +33,7 @@ from jaxopt_bench.problems.networks import apply_with_averages, initial_variable
 _OF_FILES = ("target", "resize")
 
 
-class Labelled(NamedTuple):
+class LabelledInputs(NamedTuple):
     """Stored examples and their classes.
 
     Attributes:
@@ -58,7 +58,7 @@ class Classification(SplitProblem):
         type or is out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
     dataset: str = "digits"
@@ -66,17 +66,17 @@ class Classification(SplitProblem):
     one subfolder of images for each class."""
     target: str | None = None
     """The column of a table (.csv) that contains the classes. Other data sets need no value."""
-    resize: tuple[int, int] | None = number(None, at_least=1)
+    resize: tuple[int, int] | None = number_field(None, at_least=1)
     """Height and width in pixels to which the images of a folder are scaled. Images of one size need no value."""
     model: Model = CNN()  # noqa: RUF009 (it is frozen)
     """The network."""
     augmentation: Augmentation = Augmentation()
     """Random changes of the training images, drawn again in each step. Vectors and sequences cannot be augmented."""
-    label_smoothing: float = number(0.0, at_least=0, below=1)
+    label_smoothing: float = number_field(0.0, at_least=0, below=1)
     """Probability mass that is spread evenly over all classes in the training targets."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type of the computations of the network. Parameters are always float32."""
-    validation_fraction: float = number(0.1, at_least=0, below=1)
+    validation_fraction: float = number_field(0.1, at_least=0, below=1)
     """The share of the training split that is used for validation: its last examples. 0 means no validation."""
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class Classification(SplitProblem):
         if data.is_file_name(self.dataset) and self.dataset not in data.DATASETS:
             object.__setattr__(self, "dataset", data.file_name(self.dataset))
         if isinstance(self.dataset, data.FileName):
-            data.check_options(self.dataset, self.target, self.resize)
+            data.check_data_options(self.dataset, self.target, self.resize)
         else:
             self._check_inputs(data.dataset(self.dataset).inputs, f"the data set {self.dataset}")
             for name in _OF_FILES:
@@ -121,9 +121,9 @@ class Classification(SplitProblem):
         dataset = data.load(self.dataset, data_dir)
         train, validation = data.train_validation(dataset.split("train"), self.validation_fraction)
         return self.on_examples(
-            Labelled(train.inputs, train.labels),
-            validation=None if validation is None else Labelled(validation.inputs, validation.labels),
-            test=lambda: Labelled((split := dataset.split("test")).inputs, split.labels),
+            LabelledInputs(train.inputs, train.labels),
+            validation=None if validation is None else LabelledInputs(validation.inputs, validation.labels),
+            test=lambda: LabelledInputs((split := dataset.split("test")).inputs, split.labels),
             class_names=dataset.class_names,
             mean=dataset.mean,
             std=dataset.std,
@@ -133,11 +133,11 @@ class Classification(SplitProblem):
     def _on_user_data(self, read: data.UserData, layers: LayersPath) -> Problem:
         train, validation = data.train_validation(data.Split(*read.train), self.validation_fraction)
         inputs = read.train[0]
-        mean, std = mean_and_std(inputs) if _kind(inputs) == "images" else moments(inputs)
+        mean, std = mean_and_std(inputs) if _kind(inputs) == "images" else feature_mean_and_std(inputs)
         problem = self.on_examples(
-            Labelled(train.inputs, train.labels),
-            validation=None if validation is None else Labelled(validation.inputs, validation.labels),
-            test=lambda: Labelled(*read.test),
+            LabelledInputs(train.inputs, train.labels),
+            validation=None if validation is None else LabelledInputs(validation.inputs, validation.labels),
+            test=lambda: LabelledInputs(*read.test),
             class_names=read.class_names,
             mean=mean,
             std=std,
@@ -147,10 +147,10 @@ class Classification(SplitProblem):
 
     def on_examples(
         self,
-        train: Labelled,
+        train: LabelledInputs,
         *,
-        validation: Labelled | None = None,
-        test: Callable[[], Labelled] | None = None,
+        validation: LabelledInputs | None = None,
+        test: Callable[[], LabelledInputs] | None = None,
         class_names: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
@@ -215,7 +215,7 @@ class _Classifier:
     def init(self, key: Key[Array, ""]) -> tuple[Params, Variables]:
         return initial_variables(self.module, key, jnp.zeros((1, *self.shape), jnp.float32))
 
-    def prepare(self, batch: Labelled, draw: Draw | None) -> Labelled:
+    def prepare(self, batch: LabelledInputs, draw: Draw | None) -> LabelledInputs:
         mean, std = self.mean, self.std
         if self.kind != "images":
             return batch._replace(inputs=standardise(batch.inputs, mean, std))
@@ -225,13 +225,13 @@ class _Classifier:
         return batch._replace(inputs=augment(augmentation, batch.inputs, draw.seed, draw.step, mean, std))
 
     def loss(
-        self, params: Params, batch: Labelled, key: Key[Array, ""] | None, variables: Variables
+        self, params: Params, batch: LabelledInputs, key: Key[Array, ""] | None, variables: Variables
     ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
         logits, variables = apply_with_averages(self.module, params, variables, batch.inputs, key)
         losses = cross_entropy(logits, batch.labels, 0.0 if key is None else self.config.label_smoothing)
         return losses, {"accuracy": correct(logits, batch.labels)}, variables
 
-    def outputs(self, params: Params, batch: Labelled, variables: Variables) -> dict[str, Array]:
+    def outputs(self, params: Params, batch: LabelledInputs, variables: Variables) -> dict[str, Array]:
         logits, _ = apply_with_averages(self.module, params, variables, batch.inputs, None)
         # float32, as in the loss: storing them in bfloat16 would round them again
         return {"labels": batch.labels, "logits": logits.astype(jnp.float32)}

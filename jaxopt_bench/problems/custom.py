@@ -24,14 +24,14 @@ from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import Purpose
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig
 from jaxopt_bench.problems.checks import check_problem, check_untrained, with_untrained
-from jaxopt_bench.user_config import Loadable, Record, Users, field_values, reserved_names
+from jaxopt_bench.user_config import LoadedConfig, RecordedConfig, UserConfigLoader, field_values, reserved_names
 
 _ACCEPTED = "Expected a function that returns a jaxopt_bench.Problem"
 _FRACTION = "validation_fraction"
 
 
 @dataclasses.dataclass(frozen=True)
-class ImportedProblem(Loadable, ProblemConfig):
+class ImportedProblem(LoadedConfig, ProblemConfig):
     """A problem that a user's function returns. The fields are the arguments of the function."""
 
     @property
@@ -78,7 +78,7 @@ class ImportedProblem(Loadable, ProblemConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class RecordedProblem(Record, ProblemConfig):
+class RecordedProblem(RecordedConfig, ProblemConfig):
     """A user's problem in the record of a run. It can be read and compared, but it has no data."""
 
     @property
@@ -173,5 +173,5 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedProblem]:
     return cast(type[ImportedProblem], made)
 
 
-USERS: Users[Any] = Users("problem", _define_class, RecordedProblem)
+USERS: UserConfigLoader[Any] = UserConfigLoader("problem", _define_class, RecordedProblem)
 """Loads users' problems."""

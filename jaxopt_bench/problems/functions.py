@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32, Key
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
@@ -34,9 +34,9 @@ class Function(ProblemConfig):
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("gap", LOSS)
 
-    examples: int = number(100, at_least=1)
+    examples: int = number_field(100, at_least=1)
     """The number of steps in an epoch times the batch size."""
-    validation_examples: int = number(0, at_least=0)
+    validation_examples: int = number_field(0, at_least=0)
     """The number of validation examples. The loss of each one is the function itself. With at least one, a study can
     compare trials by the validation loss on functions as well as on other problems."""
 
@@ -93,7 +93,7 @@ class NoisyQuadratic(Function):
     Source: Zhang et al., 2019 (arXiv 1907.04164), section 3, with 10,000 dimensions and c = 0.
     """
 
-    dimensions: int = number(1000, at_least=1)
+    dimensions: int = number_field(1000, at_least=1)
     """The number of parameters."""
     center: float = 0.0
     """The value of every coordinate of the minimum. At 0, weight decay moves the parameters towards the minimum, an
@@ -137,7 +137,7 @@ class Rosenbrock(Function):
     Source: Rosenbrock, 1960; start: Moré, Garbow and Hillstrom, 1981, problem 21.
     """
 
-    dimensions: int = number(2, at_least=2)
+    dimensions: int = number_field(2, at_least=2)
     """The number of parameters."""
 
     @property
@@ -171,13 +171,13 @@ class DeepLinear(Function):
     Source: Saxe, McClelland and Ganguli, 2014 (arXiv 1312.6120), sections 1 and 3.
     """
 
-    depth: int = number(3, at_least=1)
+    depth: int = number_field(3, at_least=1)
     """The number of layers."""
-    width: int = number(16, at_least=1)
+    width: int = number_field(16, at_least=1)
     """The number of units of each layer, inputs and outputs included."""
-    condition: float = number(100.0, at_least=1)
+    condition: float = number_field(100.0, at_least=1)
     """The largest singular value of A divided by the smallest."""
-    scale: float = number(0.5, above=0)
+    scale: float = number_field(0.5, above=0)
     """The initial value of all singular values of each layer."""
 
     @property
@@ -212,15 +212,15 @@ class MatrixFactorisation(Function):
     points are saddle points. The initial U and V are normal random numbers with standard deviation `scale`.
     """
 
-    rows: int = number(32, at_least=1)
+    rows: int = number_field(32, at_least=1)
     """The number of rows of A."""
-    columns: int = number(24, at_least=1)
+    columns: int = number_field(24, at_least=1)
     """The number of columns of A."""
-    rank: int = number(8, at_least=1)
+    rank: int = number_field(8, at_least=1)
     """The number of columns of U and of V; at most the smaller side of A."""
-    condition: float = number(100.0, at_least=1)
+    condition: float = number_field(100.0, at_least=1)
     """The largest singular value of A divided by the smallest."""
-    scale: float = number(0.1, above=0)
+    scale: float = number_field(0.1, above=0)
     """The standard deviation of all initial parameters."""
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key, PyTree, UInt8
 
-from jaxopt_bench.config import Named, number
+from jaxopt_bench.config import ConfigTable, number_field
 from jaxopt_bench.data import file_name, tokens
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs, model_label
@@ -47,20 +47,20 @@ class Language(SplitProblem):
         has the wrong type or is out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = (LOSS, "bits")
 
     dataset: str = tokens.WORDS
     """Either "words" (the letters of 63,500 English words) or the path of a text file in UTF-8 (its bytes)."""
     model: Model = Transformer()  # noqa: RUF009 (it is frozen)
     """The network."""
-    length: int | None = number(None, at_least=2)
+    length: int | None = number_field(None, at_least=2)
     """The number of predicted bytes in a window of a text file; None means 64. With "words" it must be None."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type of the computations of the network. Parameters are always float32."""
-    validation_fraction: float = number(0.1, at_least=0, below=1)
+    validation_fraction: float = number_field(0.1, at_least=0, below=1)
     """The share of the examples outside the test split that is used for validation instead of training; 0 for none."""
-    limit: int | None = number(None, at_least=1)
+    limit: int | None = number_field(None, at_least=1)
     """The number of words outside the test split that are used for training and validation together; None for all."""
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from numpy.typing import ArrayLike
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MLP, Layers
 from jaxopt_bench.models.layers import LayersPath
@@ -65,13 +65,13 @@ class DifferentialEquation(ProblemConfig):
 
     model: MLP = MLP(widths=(32, 32, 32), activation="tanh")
     """The network."""
-    points: int = number(1000, at_least=2)
+    points: int = number_field(1000, at_least=2)
     """The number of training examples: points in the interior, each with a point on the boundary."""
-    validation_points: int = number(500, at_least=0)
+    validation_points: int = number_field(500, at_least=0)
     """The number of validation examples; 0 for none."""
-    boundary_weight: float = number(1.0, above=0)
+    boundary_weight: float = number_field(1.0, above=0)
     """The factor of the squared error on the boundary."""
-    residual_weight: float = number(1.0, above=0)
+    residual_weight: float = number_field(1.0, above=0)
     """The factor of the squared residual. A small factor works better with the default learning rates of SGD."""
 
     def to_json(self) -> dict[str, Any]:
@@ -195,9 +195,9 @@ class Poisson(DifferentialEquation):
     A larger k increases the time that a network needs to learn the high-frequency part.
     """
 
-    boundary_weight: float = number(10.0, above=0)
+    boundary_weight: float = number_field(10.0, above=0)
     """The factor of the squared error on the boundary."""
-    frequency: int = number(4, at_least=1)
+    frequency: int = number_field(4, at_least=1)
     """The frequency k of the high-frequency part of the solution."""
 
     @property
@@ -246,7 +246,7 @@ class Burgers(DifferentialEquation):
 
     model: MLP = MLP(widths=(32, 32, 32, 32), activation="tanh")
     """The network."""
-    points: int = number(2000, at_least=2)
+    points: int = number_field(2000, at_least=2)
     """The number of training examples: points in the interior, each with a point on the boundary."""
 
     @property

@@ -18,7 +18,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Key, PyTree
 
 from jaxopt_bench import data
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MLP, Layers
 from jaxopt_bench.models.layers import LayersPath
@@ -47,9 +47,9 @@ class Reconstruction(SplitProblem):
     """The name of a data set of images. The labels are not used."""
     encoder: MLP = MLP(widths=(128, 64, 32), activation="tanh")
     """The hidden layers of the encoder. The decoder has the same layers in reverse order."""
-    code: int = number(8, at_least=1)
+    code: int = number_field(8, at_least=1)
     """The number of code units, without an activation."""
-    validation_fraction: float = number(0.1, at_least=0, below=1)
+    validation_fraction: float = number_field(0.1, at_least=0, below=1)
     """The share of the training split that is used for validation: its last examples. 0 means no validation."""
     per_pixel: bool = False
     """Whether the loss is divided by the number of pixels (for a variational autoencoder, by `levels` times this

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Key
 
-from jaxopt_bench.config import Named, number
+from jaxopt_bench.config import ConfigTable, number_field
 from jaxopt_bench.data.tables import TABLES, Table, load_table
 from jaxopt_bench.data.user_files import file_name
 from jaxopt_bench.errors import UserError, unknown_name
@@ -46,7 +46,7 @@ class Regression(SplitProblem):
       UserError: if the table is unknown, or a field has the wrong type or is out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("rmse", "r2", LOSS)
 
     dataset: str = "diamonds"
@@ -55,7 +55,7 @@ class Regression(SplitProblem):
     """The column of a file to predict. Its numbers are the targets."""
     model: Model = MLP()
     """The network. It gets a vector of features and returns one number."""
-    validation_fraction: float = number(0.1, at_least=0, below=1)
+    validation_fraction: float = number_field(0.1, at_least=0, below=1)
     """The share of the training rows that is used for validation, drawn at random; 0 for none."""
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
     Raises:
       UserError: if a requested split has no rows, or the target is constant over the training split.
     """
-    data = _Standardised.of(table, validation_fraction)
+    data = _StandardisedTable.of(table, validation_fraction)
     module = model.module(1, Layers(path=layers))
 
     def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
@@ -136,7 +136,7 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Standardised:
+class _StandardisedTable:
     """A table whose columns have mean 0 and variance 1 over its training split.
 
     Attributes:

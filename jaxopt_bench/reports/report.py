@@ -23,7 +23,7 @@ from jaxopt_bench.reports.style import GREY, MOST_HUES, SeriesStyle, assign_styl
 from jaxopt_bench.reports.suite_table import suite_table
 from jaxopt_bench.reports.table import Table
 from jaxopt_bench.reports.workload_data import WorkloadData, split_runs, split_study
-from jaxopt_bench.results import Results, repeats_in_words, without_repeats
+from jaxopt_bench.results import Results, drop_repeated_runs, repeats_in_words
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
 from jaxopt_bench.strict_json import json_text, parse_json
@@ -118,7 +118,7 @@ def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Re
     Raises:
       UserError: if two studies have the same name and are not copies of the same study.
     """
-    results, repeats = without_repeats(results)
+    results, repeats = drop_repeated_runs(results)
     if len(results.runs) == 1 and not results.documents and (pathlib.Path(results.runs["path"][0]) / CONFIG).exists():
         return _of_run(results)
     names = [document.study.name for document in results.documents]
@@ -168,7 +168,7 @@ class _StudyReport:
     document: Document
     results: Results
     verdict: Verdict
-    across: SuiteVerdict | None
+    suite: SuiteVerdict | None
     subjects: list[WorkloadData]
     recorded: Collection[str] = ()
     tag: str = ""
@@ -181,14 +181,14 @@ class _StudyReport:
     @property
     def best_first(self) -> list[str]:
         """The contenders in the order of their score over all workloads; empty if there are no scores."""
-        return [] if self.across is None else [*self.across.scores]
+        return [] if self.suite is None else [*self.suite.scores]
 
     @property
     def highlighted(self) -> list[str]:
         """The contenders with colours if there are many: those of the user, the reference, and the best."""
         contenders = self.document.study.contenders
         own = [c.name for c in contenders if isinstance(c.optimizer, UserDefined)]
-        reference = [] if self.across is None or self.across.reference is None else [self.across.reference]
+        reference = [] if self.suite is None or self.suite.reference is None else [self.suite.reference]
         return list(dict.fromkeys([*own, *reference, *self.best_first]))[: max(MOST_HIGHLIGHTED, len(own) + 1)][
             :MOST_HUES
         ]
@@ -219,9 +219,9 @@ def _study_sections(study: _StudyReport, found: Mapping[str, SeriesStyle]) -> It
     end = study.suffix
     if study.tag and study.document.study.question:
         yield Section(study.document.study.name, (Text(study.document.study.question),))
-    many = study.across is not None and len(study.subjects) > FEW_WORKLOADS
-    if study.across is not None:
-        together = tuple(_answer_over_all(study, study.across, found))
+    many = study.suite is not None and len(study.subjects) > FEW_WORKLOADS
+    if study.suite is not None:
+        together = tuple(_answer_over_all(study, study.suite, found))
         yield Section(f"The answer over all workloads{end}", together, brief=True)
     for subject in study.subjects:
         if many:

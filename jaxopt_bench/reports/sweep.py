@@ -93,4 +93,4 @@ def _with_interval(measure: Measure, found: Estimate | None) -> str:
     if found is None:
         return "–"
     text = measure.metric.format(found.mean)
-    return text if found.interval is None else f"{text}\n({measure.interval(found).replace(' to ', '–')})"
+    return text if found.interval is None else f"{text}\n({measure.format_interval(found).replace(' to ', '–')})"

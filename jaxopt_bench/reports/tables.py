@@ -101,9 +101,9 @@ def pairs_table(verdict: Verdict, ranking: Ranking) -> Table | None:
         rows.append(
             (
                 f"{p.first} over {p.second}",
-                ranking.measures.primary.number(found.mean, "+"),
+                ranking.measures.primary.format_number(found.mean, "+"),
                 *(
-                    NONE if each.interval is None else ranking.measures.primary.interval(each, "+")
+                    NONE if each.interval is None else ranking.measures.primary.format_interval(each, "+")
                     for each in ([found] if ranking.test_examples is None else [found, p.difference.same_examples])
                 ),
                 NONE if p.adjusted is None else "<0.001" if p.adjusted < 0.001 else f"{p.adjusted:.3f}",
@@ -312,7 +312,7 @@ def directions(shown: Sequence[Measure | Metric]) -> str:
 def _format_estimate(measure: Measure, found: Estimate | None) -> str:
     if found is None:
         return NONE
-    interval = "" if found.interval is None else f"\n({measure.interval(found)})"
+    interval = "" if found.interval is None else f"\n({measure.format_interval(found)})"
     return measure.metric.format(found.mean) + interval
 
 

@@ -22,7 +22,7 @@ from jaxopt_bench.results.columns import (
     PROBLEM,
     VERSION,
     experiment_types,
-    is_reached,
+    is_result_column,
 )
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics.intervals import t_interval
@@ -167,7 +167,7 @@ def _by_problem(runs: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 def problem_columns(names: Sequence[str]) -> list[str]:
     """Returns the columns of `Results.runs` that describe the problem."""
     others = {*IDENTITY, *METRICS, *COST, *ENVIRONMENT, *experiment_types()} - {PROBLEM}
-    return [n for n in names if not (n in others or is_reached(n) or n.startswith((*PARTS, VERSION)))]
+    return [n for n in names if not (n in others or is_result_column(n) or n.startswith((*PARTS, VERSION)))]
 
 
 def with_series(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:

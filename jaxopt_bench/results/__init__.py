@@ -8,24 +8,24 @@ from jaxopt_bench.results.settings import SettingRow, rows_by_setting
 from jaxopt_bench.results.tables import (
     NoRunsError,
     Results,
+    combine_results,
+    drop_repeated_runs,
     load,
     load_runs,
     repeats_in_words,
-    together,
-    without_repeats,
 )
 
 __all__ = [
     "NoRunsError",
     "Results",
     "SettingRow",
+    "combine_results",
+    "drop_repeated_runs",
     "incomplete_in_words",
     "load",
     "load_runs",
     "metrics_of",
     "repeats_in_words",
     "rows_by_setting",
-    "together",
-    "without_repeats",
     "workload_metrics",
 ]

@@ -43,7 +43,7 @@ METRICS: Types = {"metrics": pl.String}
 """The metrics of the runs, as JSON: a list of `Metric.to_json`, the headline first."""
 
 _STEP = {"step": pl.Int64, "epoch": pl.Float64}
-REACHED: Types = {
+RESULT_COLUMNS: Types = {
     f"{at}.{name}": kind
     for at in ("final", "best")
     for name, kind in {**_STEP, **{f"{split}_{LOSS}": pl.Float64 for split in SPLITS}}.items()
@@ -85,7 +85,7 @@ def experiment_types() -> Types:
 
 def run_types() -> Types:
     """Returns the types of the columns that `runs` always has, in their order."""
-    return {**IDENTITY, **experiment_types(), **METRICS, **REACHED, **COST, **ENVIRONMENT}
+    return {**IDENTITY, **experiment_types(), **METRICS, **RESULT_COLUMNS, **COST, **ENVIRONMENT}
 
 
 def in_order(names: Sequence[str]) -> list[str]:
@@ -93,10 +93,10 @@ def in_order(names: Sequence[str]) -> list[str]:
     own = [*experiment_types()]
     after = own.index(PROBLEM) + 1
     known = {*IDENTITY, *own, *METRICS, *COST, *ENVIRONMENT}
-    reached = sorted((name for name in names if is_reached(name)), key=_order_of_reached)
+    reached = sorted((name for name in names if is_result_column(name)), key=_order_of_reached)
     parts = [name for name in names if name.startswith(PARTS) and name not in known]
     of_problem = [
-        name for name in names if not (name in known or is_reached(name) or name.startswith((*PARTS, VERSION)))
+        name for name in names if not (name in known or is_result_column(name) or name.startswith((*PARTS, VERSION)))
     ]
     ordered = dict.fromkeys(
         [*IDENTITY, *own[:after], *of_problem, *own[after:], *parts, *METRICS, *reached, *COST, *ENVIRONMENT]
@@ -108,7 +108,7 @@ PROBLEM = "problem.name"
 """The column with the kind of the problem. The problem's fields come after it."""
 
 
-def is_reached(name: str) -> bool:
+def is_result_column(name: str) -> bool:
     """Returns whether a column of `runs` holds results of runs."""
     return name.startswith(("final.", "best."))
 

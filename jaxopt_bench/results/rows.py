@@ -16,7 +16,7 @@ from jaxopt_bench.files import read_regular
 from jaxopt_bench.results.columns import (
     COST,
     PARTS,
-    REACHED,
+    RESULT_COLUMNS,
     STUDY_COLUMNS,
     VERSION,
     ColumnType,
@@ -28,7 +28,7 @@ from jaxopt_bench.results.columns import (
     fits,
     hyperparameter_types,
     in_order,
-    is_reached,
+    is_result_column,
     metric_columns,
     run_types,
 )
@@ -58,7 +58,7 @@ def runs_table(runs: Mapping[pathlib.Path, StudyRun | None]) -> pl.DataFrame:
     found = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
     firm = {
         **{name: pl.String for name in found if name.startswith(VERSION)},
-        **{name: pl.Float64 for name in found if is_reached(name)},
+        **{name: pl.Float64 for name in found if is_result_column(name)},
         **run_types(),
     }
     columns = []
@@ -186,7 +186,7 @@ def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None, metrics: 
         values = {"status": summary["status"], **{name: summary.get(name) for name in COST}}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
-    return values | {name: reached.get(name) for name in [*REACHED, *names]}
+    return values | {name: reached.get(name) for name in [*RESULT_COLUMNS, *names]}
 
 
 def _check(name: str, values: Sequence[object], kind: ColumnType, paths: Sequence[pathlib.Path]) -> None:
@@ -196,7 +196,7 @@ def _check(name: str, values: Sequence[object], kind: ColumnType, paths: Sequenc
         return
     for path, value in zip(paths, values, strict=True):
         if not fits(value, kind) or (needed and value is None):
-            file = "summary.json" if name == "status" or name in COST or is_reached(name) else "config.json"
+            file = "summary.json" if name == "status" or name in COST or is_result_column(name) else "config.json"
             raise UserError(f"{path / file} is damaged: {name} is {value!r}. Expected: {kind}.")
 
 

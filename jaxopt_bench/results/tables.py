@@ -17,20 +17,20 @@ from jaxtyping import Float32
 from jaxopt_bench.display import NotebookDisplay
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import open_regular, remove_leftovers, remove_regular
+from jaxopt_bench.results.atomic_files import Write, current_path, lock_folder, pending_names, write_together
 from jaxopt_bench.results.columns import (
     STUDY_COLUMNS,
     Types,
     concatenated,
     curve_types,
     in_order,
-    is_reached,
+    is_result_column,
     metric_columns,
     run_types,
 )
 from jaxopt_bench.results.examples import EXAMPLE_TYPES, check_examples, examples_table
 from jaxopt_bench.results.metrics import metric_names
 from jaxopt_bench.results.queries import check_reads_no_file
-from jaxopt_bench.results.recording import Write, counting, held, pending_names, write_together
 from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
 from jaxopt_bench.runs.load import RUN_FOLDER, check_complete, is_begun
 from jaxopt_bench.study import DOCUMENT, Document, StudyRun, check_within, read_document
@@ -140,18 +140,18 @@ class Results(NotebookDisplay):
         folder = pathlib.Path(folder)
         self.check_can_save(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with held(folder):
+        with lock_folder(folder):
             self.write(folder, compact=compact)
 
     def check_can_save(self, folder: pathlib.Path) -> None:
         """Checks that these results can be written into a folder; see `save`."""
         if len(self.documents) > 1:
             raise UserError(f"these are the results of {len(self.documents)} studies. Expected: one study.")
-        if not counting(folder, DOCUMENT).exists():
+        if not current_path(folder, DOCUMENT).exists():
             return
-        if not (self.documents and counting(folder, RUNS).exists()):
+        if not (self.documents and current_path(folder, RUNS).exists()):
             raise UserError(f"{folder} holds a study, which these results cannot replace. Expected: another folder.")
-        there, own = read_document(counting(folder, DOCUMENT)).study.name, self.documents[0].study.name
+        there, own = read_document(current_path(folder, DOCUMENT)).study.name, self.documents[0].study.name
         if there != own:
             raise UserError(
                 f"{folder} holds recorded results of the study {there}, not of {own}. Expected: another folder."
@@ -167,7 +167,7 @@ class Results(NotebookDisplay):
         """
         recorded = {CURVES: self._recorded_lines(compact), RUNS: self.runs}
         with_examples = not compact and len(self.examples) > 0
-        if with_examples or counting(folder, EXAMPLES).exists():  # an earlier call may have written them
+        if with_examples or current_path(folder, EXAMPLES).exists():  # an earlier call may have written them
             recorded[EXAMPLES] = self.examples if with_examples else self.examples.clear()
         paths = {path: _below(path, self.folder) for path in self.runs["path"]}
         remove_leftovers(folder)
@@ -227,7 +227,7 @@ def load(path: str | pathlib.Path) -> Results:
             documents.append(read_document(folder / DOCUMENT))
             runs |= {folder / run.entry.path: run for run in documents[-1].study_runs()}
     found_in = [folder.parent if kind == "run" else folder for kind, folder in found]
-    everything = together([load_runs(runs), *recorded])
+    everything = combine_results([load_runs(runs), *recorded])
     return dataclasses.replace(
         everything, documents=(*documents, *everything.documents), folder=os.path.commonpath(found_in) or "."
     )
@@ -251,7 +251,7 @@ def load_runs(runs: Mapping[pathlib.Path, StudyRun | None]) -> Results:
     return Results(table, curves, examples=examples)
 
 
-def together(results: Iterable[Results]) -> Results:
+def combine_results(results: Iterable[Results]) -> Results:
     """Combines several results into one."""
     several = list(results)
     runs = concatenated(each.runs for each in several)
@@ -265,7 +265,7 @@ def together(results: Iterable[Results]) -> Results:
     )
 
 
-def without_repeats(results: Results) -> tuple[Results, int]:
+def drop_repeated_runs(results: Results) -> tuple[Results, int]:
     """Returns results in which each run occurs once, and the number of repeats that were left out.
 
     Runs with the same digest, in one study or in none, are repeats: they come from `--fresh` or from a copied folder.
@@ -306,15 +306,15 @@ def _found(path: pathlib.Path) -> Iterator[tuple[FolderKind, pathlib.Path]]:
 
 
 def _load_recorded(folder: pathlib.Path) -> Results:
-    runs = _read_table(counting(folder, RUNS), run_types())
-    curves = _read_table(counting(folder, CURVES), curve_types())
+    runs = _read_table(current_path(folder, RUNS), run_types())
+    curves = _read_table(current_path(folder, CURVES), curve_types())
     _check_metrics(folder, runs, curves)
     paths = {path: str(folder / path) for path in runs["path"]}
     for path in paths:
         check_within(folder / RUNS, path)
     if len(paths) < len(runs) or not paths.keys() >= set(curves["path"].unique()):
         raise UserError(f"{folder} is damaged: {CURVES} has lines of runs that {RUNS} does not have, or has twice.")
-    document_file = counting(folder, DOCUMENT)
+    document_file = current_path(folder, DOCUMENT)
     documents = (read_document(document_file),) if document_file.exists() else ()
     for document in documents:
         _check_planned(folder, runs, document)
@@ -331,7 +331,7 @@ def _load_recorded(folder: pathlib.Path) -> Results:
 
 def _recorded_examples(folder: pathlib.Path, paths: Mapping[str, str]) -> pl.DataFrame:
     """Returns the recorded results for single test examples; an empty table if none were recorded."""
-    path = counting(folder, EXAMPLES)
+    path = current_path(folder, EXAMPLES)
     if not path.exists():
         return pl.DataFrame(schema=dict(EXAMPLE_TYPES))
     examples = _read_table(path, EXAMPLE_TYPES)
@@ -349,7 +349,7 @@ def _check_metrics(folder: pathlib.Path, runs: pl.DataFrame, curves: pl.DataFram
         )
     for text in runs["metrics"].unique(maintain_order=True):
         metric_names(text, f"{folder / RUNS}: metrics")
-    reached = {name: runs.schema[name] for name in runs.columns if is_reached(name) and name not in run_types()}
+    reached = {name: runs.schema[name] for name in runs.columns if is_result_column(name) and name not in run_types()}
     measured = {name: curves.schema[name] for name in metric_columns(curves.columns)}
     for file, columns in ((RUNS, reached), (CURVES, measured)):
         for name, kind in columns.items():

@@ -22,7 +22,7 @@ PACKAGES = ("jaxopt-bench", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"
 VARIABLES = ("XLA_FLAGS", "OMP_NUM_THREADS", "NVIDIA_TF32_OVERRIDE")  # these change how programs round
 
 
-def check_options() -> None:
+def check_jax_options() -> None:
     """Checks that JAX's options do not change the computations of experiments.
 
     Raises:

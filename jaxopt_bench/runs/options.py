@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from jaxopt_bench.config import Config, number
+from jaxopt_bench.config import Config, number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs.problems import Problems
 from jaxopt_bench.runs.progress import Reporter, reporter_for
@@ -19,15 +19,15 @@ from jaxopt_bench.training import CodePath
 class Recording(Config):
     """The files that a run writes, and how often. These options do not change any computation."""
 
-    log_every: int = number(50, at_least=1)
+    log_every: int = number_field(50, at_least=1)
     """Steps between two lines of training metrics; every epoch also ends with a line."""
-    checkpoint_every: int | None = number(None, at_least=1)
+    checkpoint_every: int | None = number_field(None, at_least=1)
     """Steps between two checkpoints within an epoch. If it is given, every epoch also ends with a checkpoint."""
-    checkpoint_seconds: float = number(5.0, at_least=0)
+    checkpoint_seconds: float = number_field(5.0, at_least=0)
     """If `checkpoint_every` is not given: a checkpoint is written at the end of an epoch if the last one is at least
     this many seconds old. The checkpoint of the best epoch is kept in memory until then. A checkpoint is always written
     at the last step, and at the step at which a signal stops the run."""
-    keep_checkpoints: int = number(2, at_least=1)
+    keep_checkpoints: int = number_field(2, at_least=1)
     """The number of latest checkpoints to keep. The checkpoint of the best epoch is kept too. In a population, the
     checkpoints of the members' best epochs are kept only if the test split will be evaluated with them."""
     tensorboard: bool = True
@@ -68,7 +68,7 @@ class Options:
         compiled, only once. If it is None, each training loads its own problems.
       compile_in_background: whether a thread compiles the program of a single run while its states are made or
         restored. The process must then be able to end while the compiler runs, as the command line can: see
-        `interrupts.take_over`.
+        `interrupts.install_interrupt_handlers`.
       on_training_start: called when the training of a population starts. The program of a new population of several
         runs has usually been compiled by then, to determine its memory, but not if `largest` is given.
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.problems import Examples, Problem, take_examples
-from jaxopt_bench.runs.environment import check_options
+from jaxopt_bench.runs.environment import check_jax_options
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.problems import Problems
 from jaxopt_bench.training import CodePath, Task, choose_code_path, replicated_sharding, shard_over_devices
@@ -56,9 +56,9 @@ def load_task(experiment: Experiment, options: Options) -> tuple[Task, Splits]:
       options: the folder of the data, and the code path.
 
     Raises:
-      UserError: if the data cannot be read, or if JAX's options would change the computation; see `check_options`.
+      UserError: if the data cannot be read, or if JAX's options would change the computation; see `check_jax_options`.
     """
-    check_options()
+    check_jax_options()
     path = options.code_path or choose_code_path()
     task = (options.problems or Problems()).task(experiment, options.data_path, path)
     return task, Splits(task.problem, path)

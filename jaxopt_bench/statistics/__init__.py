@@ -15,10 +15,10 @@ from jaxopt_bench.statistics.intervals import Estimate, estimate
 from jaxopt_bench.statistics.means import complete_mean
 from jaxopt_bench.statistics.planning import (
     SeedRange,
-    least_difference,
+    minimum_detectable_difference,
     pooled_deviation,
     power_of_comparison,
-    results_for,
+    results_needed,
     seed_range,
     seeds_needed,
 )
@@ -61,12 +61,12 @@ __all__ = [
     "friedman",
     "holm",
     "least_deviation",
-    "least_difference",
     "median_speed_up",
+    "minimum_detectable_difference",
     "performance_profile",
     "pooled_deviation",
     "power_of_comparison",
-    "results_for",
+    "results_needed",
     "score_profiles",
     "seed_range",
     "seeds_needed",

@@ -11,7 +11,14 @@ from jaxtyping import Float
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_share
 from jaxopt_bench.statistics.ranks import average_ranks
-from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, FEWEST_WORKLOADS, RESAMPLES, ends_of, tail_of, widening
+from jaxopt_bench.statistics.resampling import (
+    FEWEST_SEEDS,
+    FEWEST_WORKLOADS,
+    RESAMPLES,
+    interval_inflation,
+    percentile_interval,
+    tail_share,
+)
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 """Normalised scores by contender and workload, one for each seed; higher is better."""
@@ -67,7 +74,7 @@ def aggregate_scores(scores: Scores, confidence: float = 0.95) -> Aggregates:
     For the interval over seeds, the results of each contender on each workload are resampled with replacement (a
     stratified bootstrap). For the interval over workloads, the workloads are resampled with replacement, each with all
     its results and with the same draw for all contenders. Intervals are percentiles of 2,000 draws, expanded for small
-    samples; see `tail_of`.
+    samples; see `tail_share`.
 
     In 12 simulations of 150 studies of 3 contenders on 8 workloads (normal results, 3 to 16 seeds), the interval over
     seeds contained the expected interquartile mean of such studies in 92 to 97% of cases. The interval over workloads
@@ -186,15 +193,15 @@ def _aggregates(
     over_workloads: list[tuple[float, float]] = []
     margin = None
     if min(counts) >= FEWEST_SEEDS:
-        tail = tail_of(confidence, min(counts), workloads * (min(counts) - 1))
-        over_seeds = [ends_of(draws, tail) for draws in by_seed]
+        tail = tail_share(confidence, min(counts), workloads * (min(counts) - 1))
+        over_seeds = [percentile_interval(draws, tail) for draws in by_seed]
         noise = by_seed - by_seed.mean(axis=1, keepdims=True)
-        margin = widening(confidence, min(counts), workloads * (min(counts) - 1)) * float(
+        margin = interval_inflation(confidence, min(counts), workloads * (min(counts) - 1)) * float(
             np.quantile(np.ptp(noise, axis=0), confidence)
         )
     if workloads >= FEWEST_WORKLOADS:
-        tail = tail_of(confidence, workloads, workloads - 1)
-        over_workloads = [ends_of(draws, tail) for draws in by_workload]
+        tail = tail_share(confidence, workloads, workloads - 1)
+        over_workloads = [percentile_interval(draws, tail) for draws in by_workload]
     found = {
         name: Aggregate(
             float(values[i]), over_seeds[i] if over_seeds else None, over_workloads[i] if over_workloads else None

@@ -27,7 +27,7 @@ _QUANTILES, _WEIGHTS = (_NODES + 1) / 4, _NODE_WEIGHTS / 2
 
 
 @functools.lru_cache
-def least_difference(
+def minimum_detectable_difference(
     optimizers: int, results: int, *, power: float = POWER, confidence: float = 0.95, sampling: float = 0.0
 ) -> float | None:
     """Returns the smallest detectable difference of two optimizers, in standard deviations of single results.
@@ -124,12 +124,12 @@ def _power(results: int, difference: float, level: float, deviation: float, samp
     return float(_WEIGHTS @ (1 - missed + opposite))
 
 
-def results_for(optimizers: int, difference: float, *, most: int) -> int | None:
+def results_needed(optimizers: int, difference: float, *, most: int) -> int | None:
     """Returns the smallest number of results of each optimizer with which a comparison detects a difference.
 
     Args:
       optimizers: the number of optimizers that are compared, at least 2.
-      difference: the difference in standard deviations of single results; see `least_difference`.
+      difference: the difference in standard deviations of single results; see `minimum_detectable_difference`.
       most: the largest number of results to try.
 
     Returns:

@@ -15,7 +15,7 @@ FEWEST_WORKLOADS = 5
 """The smallest number of workloads for a bootstrap over workloads."""
 
 
-def widening(confidence: float, count: int, freedom: int) -> float:
+def interval_inflation(confidence: float, count: int, freedom: int) -> float:
     """Returns the factor by which a normal interval of a mean with the variance of a bootstrap is too narrow.
 
     The variance of a bootstrap of n values is too small by the factor (n − 1) / n, and its tails are normal instead of
@@ -30,23 +30,25 @@ def widening(confidence: float, count: int, freedom: int) -> float:
     return math.sqrt(count / (count - 1)) * float(quantile / scipy.special.ndtri((1 + confidence) / 2))
 
 
-def tail_of(confidence: float, count: int, freedom: int) -> float:
-    """Returns the share of draws to omit in each tail of an interval, so that the interval is wider by `widening`.
+def tail_share(confidence: float, count: int, freedom: int) -> float:
+    """Returns the share of draws to omit in each tail of an interval to widen the interval by `interval_inflation`.
 
     It is Φ(−w z(1 − α/2)), where α = 1 − confidence, z is the quantile function of the normal distribution and w is the
     factor.
 
     Args:
       confidence: the confidence level of the interval.
-      count: see `widening`.
-      freedom: see `widening`.
+      count: see `interval_inflation`.
+      freedom: see `interval_inflation`.
 
     Source: Hesterberg 2015, "What teachers should know about the bootstrap" (the expanded percentile interval).
     """
-    return float(scipy.special.ndtr(widening(confidence, count, freedom) * scipy.special.ndtri((1 - confidence) / 2)))
+    return float(
+        scipy.special.ndtr(interval_inflation(confidence, count, freedom) * scipy.special.ndtri((1 - confidence) / 2))
+    )
 
 
-def ends_of(draws: Float[np.ndarray, " draws"], tail: float) -> tuple[float, float]:
+def percentile_interval(draws: Float[np.ndarray, " draws"], tail: float) -> tuple[float, float]:
     """Returns the ends of a percentile interval. Each end is one of the draws, which may be infinite.
 
     Args:

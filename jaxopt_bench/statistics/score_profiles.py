@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxopt_bench.statistics.aggregates import Scores, check_scores
 from jaxopt_bench.statistics.checks import check_finite, check_share
-from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, RESAMPLES, tail_of
+from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, RESAMPLES, tail_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def score_profiles(scores: Scores, taus: Sequence[float], confidence: float = 0.
         shares = tuple(np.mean(each, axis=0).tolist())
         profiles[name] = ScoreProfile(tuple(known.tolist()), shares)
         if min(counts) >= FEWEST_SEEDS:
-            tail = tail_of(confidence, min(counts), len(own) * (min(counts) - 1))
+            tail = tail_share(confidence, min(counts), len(own) * (min(counts) - 1))
             sizes = [len(values) for values in own.values()]
             drawn = [
                 random.binomial(n, share, size=(RESAMPLES, len(known))) / n

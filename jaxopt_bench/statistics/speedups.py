@@ -13,7 +13,13 @@ from jaxtyping import Float
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.aggregates import Aggregate
 from jaxopt_bench.statistics.checks import check_finite, check_share
-from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, FEWEST_WORKLOADS, RESAMPLES, ends_of, tail_of
+from jaxopt_bench.statistics.resampling import (
+    FEWEST_SEEDS,
+    FEWEST_WORKLOADS,
+    RESAMPLES,
+    percentile_interval,
+    tail_share,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +63,7 @@ def speed_up(
 
     If the mean never reaches the target within the run, the share is infinite (it is censored: with more steps the
     target might be reached). The interval consists of percentiles of 2,000 draws of the runs of both, with replacement,
-    expanded for small samples; see `tail_of`.
+    expanded for small samples; see `tail_share`.
 
     Args:
       steps: the steps at the ends of the epochs, ascending. Both were trained for the same number of steps.
@@ -89,7 +95,7 @@ def speed_up(
     again = losses[random.integers(len(losses), size=(RESAMPLES, len(losses)))].mean(axis=1)
     targets = finals[random.integers(len(finals), size=(RESAMPLES, len(finals)))].mean(axis=1)
     draws = _shares(steps, again, targets)
-    low, high = ends_of(draws, tail_of(confidence, fewest, fewest - 1))
+    low, high = percentile_interval(draws, tail_share(confidence, fewest, fewest - 1))
     return SpeedUp(share, (min(low, share), max(high, share)), reaching, tuple(draws.tolist()))
 
 
@@ -130,9 +136,11 @@ def median_speed_up(speed_ups: Mapping[str, SpeedUp], confidence: float = 0.95) 
     over_seeds = over_workloads = None
     if all(found.draws for found in speed_ups.values()):
         draws = np.median(np.array([found.draws for found in speed_ups.values()]), axis=0)
-        low, high = ends_of(draws, (1 - confidence) / 2)
+        low, high = percentile_interval(draws, (1 - confidence) / 2)
         over_seeds = (min(low, value), max(high, value))
     if len(shares) >= FEWEST_WORKLOADS:
         drawn = shares[random.integers(len(shares), size=(RESAMPLES, len(shares)))]
-        over_workloads = ends_of(np.median(drawn, axis=1), tail_of(confidence, len(shares), len(shares) - 1))
+        over_workloads = percentile_interval(
+            np.median(drawn, axis=1), tail_share(confidence, len(shares), len(shares) - 1)
+        )
     return Aggregate(value, over_seeds, over_workloads)

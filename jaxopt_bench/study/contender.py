@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from jaxopt_bench.config import Bounds, Config, Named
+from jaxopt_bench.config import Bounds, Config, ConfigTable
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment, Workload, check_folder_name
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Axis, Choice, Cosine, Optimizer, Schedule, Space
@@ -23,7 +23,7 @@ class Contender(Config):
         extensions overlap or have other fields than the search space.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 
     name: str
     """The name of the contender in the study."""

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from jaxopt_bench.config import Config, number
+from jaxopt_bench.config import Config, number_field
 from jaxopt_bench.display import NotebookDisplay
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Workload, check_folder_name
@@ -70,31 +70,31 @@ class Study(NotebookDisplay, Config):
     """The workloads on which optimizers are compared."""
     contenders: tuple[Contender, ...]
     """The optimizers that are compared."""
-    trials: int | None = number(None, at_least=1, at_most=MOST_TRIALS)
+    trials: int | None = number_field(None, at_least=1, at_most=MOST_TRIALS)
     """The tuning budget of each contender on each workload as a number of trials; None if `total_epochs` is given, or
     nothing is tuned."""
-    total_epochs: int | None = number(None, at_least=1, at_most=10**9)
+    total_epochs: int | None = number_field(None, at_least=1, at_most=10**9)
     """The tuning budget of each contender on each workload as a number of epochs, of all trials and their seeds
     together. There are as many trials as these epochs allow: whole trials or, with halving, trials of which only the
     best are trained to the end."""
-    trial_seeds: int = number(1, at_least=1, at_most=MOST_SEEDS)
+    trial_seeds: int = number_field(1, at_least=1, at_most=MOST_SEEDS)
     """The number of seeds of each trial; the mean over them judges the trial."""
-    finalists: int = number(3, at_least=0, at_most=MOST_TRIALS)
+    finalists: int = number_field(3, at_least=0, at_most=MOST_TRIALS)
     """The number of a contender's best trials that are trained again with other seeds before one is selected; 0 for
     none. They are chosen by their results, so these results are better than the hyperparameters deserve (the best of
     several noisy results is also a lucky one). Therefore, only the results with the other seeds select the winner."""
-    finalist_seeds: int = number(2, at_least=1, at_most=MOST_SEEDS)
+    finalist_seeds: int = number_field(2, at_least=1, at_most=MOST_SEEDS)
     """The number of other seeds of each finalist. Finalists are compared only by the mean over these seeds."""
-    seeds: int = number(5, at_least=1, at_most=MOST_SEEDS)
+    seeds: int = number_field(5, at_least=1, at_most=MOST_SEEDS)
     """The number of fresh seeds that confirm a winner."""
-    repetitions: int = number(1, at_least=1, at_most=100)
+    repetitions: int = number_field(1, at_least=1, at_most=100)
     """The number of repetitions of the whole search, with independent draws and seeds."""
     search: Literal["sobol", "random", "grid", "halving"] = "sobol"
     """The method that draws trials: quasi-random (scrambled Sobol), at random, or on a grid. "halving" draws like
     "sobol", but trains only the best trials to the end (successive halving; see `study.halving.rungs`)."""
-    halving_factor: int = number(2, at_least=2, at_most=MOST_TRIALS)
+    halving_factor: int = number_field(2, at_least=2, at_most=MOST_TRIALS)
     """With halving: after each rung, one in this many trials continues, up to about this many times the epochs."""
-    halving_rungs: int = number(2, at_least=2, at_most=MOST_TRIALS)
+    halving_rungs: int = number_field(2, at_least=2, at_most=MOST_TRIALS)
     """With halving: the maximum number of rungs. More rungs train fewer epochs, and stop trials earlier."""
     select: str = "validation_loss"
     """The measure that judges trials: "validation_<metric>", such as the loss, or "steps_to_target". For problems
@@ -105,7 +105,7 @@ class Study(NotebookDisplay, Config):
     """Whether winners are confirmed on all of `train`, including the validation examples; then `at` must be "final"."""
     track_test: bool = False
     """Whether confirmations evaluate the test split after every epoch, for curves; these results select nothing."""
-    seed: int = number(0, at_least=0, below=2**31)
+    seed: int = number_field(0, at_least=0, below=2**31)
     """The seed of the search, and the first seed of the runs."""
     targets: tuple[Target, ...] = ()
     """The results to reach."""

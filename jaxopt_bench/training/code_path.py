@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 
 from jaxopt_bench import kernels
-from jaxopt_bench.config import Config, number
+from jaxopt_bench.config import Config, number_field
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models.layers import LayersPath
 
@@ -43,11 +43,11 @@ class CodePath(Config):
     updates: UpdatesPath = "optax"
     """Whether parameters are updated by optax's transformations or in one pass over memory, if the optimizer supports
     this; see `optimizers.fused`."""
-    devices: int = number(1, at_least=1)
+    devices: int = number_field(1, at_least=1)
     """The number of devices that share the work: the members of a population, or each batch; see `devices`."""
     deterministic: bool = False
     """Whether the compiler must avoid optimizations that make repetitions differ; this costs speed."""
-    side_by_side: int | None = number(1, at_least=1)
+    side_by_side: int | None = number_field(1, at_least=1)
     """If members take turns: the number of parts of a population, each trained by its own thread; None if it is
     measured when the population starts. It does not change any bit of the results."""
 

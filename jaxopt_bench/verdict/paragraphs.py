@@ -43,7 +43,7 @@ def _lead(ranking: Ranking) -> list[str]:
     primary = ranking.measures.primary
     best = "highest" if primary.higher_is_better else "lowest"
     reached = first.primary
-    interval = "" if reached.interval is None else f" ({primary.interval(reached)})"
+    interval = "" if reached.interval is None else f" ({primary.format_interval(reached)})"
     lead = f"On {ranking.workload}, {first.contender} has the {best} mean {primary.words}, "
     lead += f"{primary.format(reached.mean)}{interval}"
     reported = _reported(primary)
@@ -147,7 +147,7 @@ def _lead_of(primary: Measure, pair: Pair) -> str:
     amount = _amount(primary, found)
     if found.interval is None or found.interval == same.interval or same.low < 0 < same.high:
         return amount
-    return f"{amount} on new data, {primary.interval(same)} on these test examples"
+    return f"{amount} on new data, {primary.format_interval(same)} on these test examples"
 
 
 def _kind(study: Study) -> str:
@@ -269,5 +269,5 @@ def _improving(standing: Standing) -> list[str]:
 
 
 def _amount(measure: Measure, difference: Estimate) -> str:
-    interval = "" if difference.interval is None else f", {measure.interval(difference)}"
-    return f"{measure.amount(difference.mean)}{interval}"
+    interval = "" if difference.interval is None else f", {measure.format_interval(difference)}"
+    return f"{measure.format_difference(difference.mean)}{interval}"

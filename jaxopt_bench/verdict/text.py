@@ -46,8 +46,8 @@ def sensitivity_in_words(ranking: Ranking) -> str | None:
     else:
         assert tolerance is not None, "without it there are no good learning rates"
         within = (
-            f"{headline.amount(tolerance)} of the best {headline.words} ({POINT:.0%} of the difference between the "
-            "best trial of all and an untrained model)"
+            f"{headline.format_difference(tolerance)} of the best {headline.words} ({POINT:.0%} of the difference "
+            "between the best trial of all and an untrained model)"
         )
     return f"Learning rates of the trials within {within}: {', '.join(parts)}."
 
@@ -112,8 +112,8 @@ def _evidence(evidence: Evidence) -> str:
 
 def _signed(measure: Measure, difference: Estimate) -> str:
     """Returns a difference with its sign and its 95% interval."""
-    interval = "" if difference.interval is None else f" (95% interval {measure.interval(difference, '+')})"
-    return f"{measure.amount(difference.mean, '+')}{interval}"
+    interval = "" if difference.interval is None else f" (95% interval {measure.format_interval(difference, '+')})"
+    return f"{measure.format_difference(difference.mean, '+')}{interval}"
 
 
 def sample(study: Study, ranking: Ranking) -> str:

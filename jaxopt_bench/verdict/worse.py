@@ -89,4 +89,4 @@ def _cannot_train(versus: ReferenceComparison) -> bool:
 def _by(versus: ReferenceComparison) -> str:
     if versus.lead is None:
         return "all trials diverged"
-    return f"{versus.measure.words} worse by {versus.measure.amount(-versus.lead.mean)}"
+    return f"{versus.measure.words} worse by {versus.measure.format_difference(-versus.lead.mean)}"

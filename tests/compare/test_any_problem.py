@@ -90,7 +90,7 @@ def test_trials_without_validation_examples_are_judged_by_steps_to_a_target(tmp_
 R_2 = Comparison(measure="test_R2", lower="slow", higher="fast")
 
 
-class Unsaid(Line):
+class LineWithUnknownMetrics(Line):
     """A problem whose metrics and splits are unknown until it is loaded, like a user's problem."""
 
     metric_names = None
@@ -113,15 +113,15 @@ class Unsaid(Line):
     ],
 )
 def test_unknown_measures_and_impossible_refitting_are_refused_before_training(tmp_path, monkeypatch, fields, message):
-    monkeypatch.setitem(PROBLEMS, "unsaid", Unsaid())
+    monkeypatch.setitem(PROBLEMS, "unsaid", LineWithUnknownMetrics())
     with pytest.raises(UserError, match=message):
-        compare(study(Unsaid(), **fields), tmp_path / "study")
+        compare(study(LineWithUnknownMetrics(), **fields), tmp_path / "study")
     assert not (tmp_path / "study").exists()
 
 
 def test_missing_validation_examples_are_reported_before_training(tmp_path, monkeypatch):
-    monkeypatch.setitem(PROBLEMS, "unsaid", Unsaid())
-    made = study(Unsaid(validation=0))
+    monkeypatch.setitem(PROBLEMS, "unsaid", LineWithUnknownMetrics())
+    made = study(LineWithUnknownMetrics(validation=0))
     with pytest.raises(UserError, match="the workload line_0 has no validation examples, by which the trials of slow"):
         compare(made, tmp_path / "study")
     assert not (tmp_path / "study").exists()

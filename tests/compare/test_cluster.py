@@ -191,7 +191,7 @@ def assert_went_on(cut: Cut) -> None:
         assert load_run(run).metrics[: len(lines)] == lines
 
 
-class Told(Progress):
+class JobRecorder(Progress):
     """Records the jobs that have begun and ended."""
 
     def __init__(self) -> None:
@@ -211,7 +211,7 @@ def test_a_study_on_a_cluster_has_the_same_results_as_on_one_machine(
     nodes, study, expected, tmp_path, digits_dir, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    told = Told()
+    told = JobRecorder()
     compare(study, "here", data_dir=digits_dir, largest=2, executor=ClusterExecutor(nodes.address), progress=told)
     assert_same(tmp_path / "here", expected)
     assert sorted(told.begun) == sorted(told.ended)
@@ -224,7 +224,7 @@ def test_a_study_on_a_cluster_has_the_same_results_as_on_one_machine(
 def test_a_search_by_halving_on_a_cluster_has_the_same_results_as_on_one_machine(nodes, study, tmp_path, digits_dir):
     one = dataclasses.replace(study, contenders=study.contenders[:1], trials=4, seeds=1)
     halving = dataclasses.replace(one, search="halving", halving_rungs=3)
-    told = Told()
+    told = JobRecorder()
     compare(halving, tmp_path / "local", data_dir=digits_dir)
     cluster = ClusterExecutor(nodes.address)
     compare(halving, tmp_path / "cluster", data_dir=digits_dir, executor=cluster, progress=told)
@@ -236,7 +236,7 @@ def test_a_search_by_halving_on_a_cluster_has_the_same_results_as_on_one_machine
 def test_a_study_resumes_from_checkpoints_after_a_stop_and_after_a_killed_worker(
     nodes, study, expected, tmp_path, digits_dir
 ):
-    part, told = dataclasses.replace(study, contenders=study.contenders[:1]), Told()
+    part, told = dataclasses.replace(study, contenders=study.contenders[:1]), JobRecorder()
     with (
         once_there_is_a_checkpoint(tmp_path, lambda _: os.kill(os.getpid(), signal.SIGTERM)),
         pytest.raises(Interrupted, match=f"resume {tmp_path}") as stop,
@@ -294,7 +294,9 @@ def test_a_user_error_on_a_worker_is_raised_in_the_driver(study, tmp_path):
         for run in plan_trials(study, unit)
     ]
     with pytest.raises(UserError, match="cifar10 is not in") as raised:
-        ClusterExecutor().run([Job("trial", unit, tuple(wrong))], JobOptions(tmp_path, tmp_path), Told(), lambda *_: [])
+        ClusterExecutor().run(
+            [Job("trial", unit, tuple(wrong))], JobOptions(tmp_path, tmp_path), JobRecorder(), lambda *_: []
+        )
     assert "Traceback" not in str(raised.value)
     assert not ray.is_initialized()
 

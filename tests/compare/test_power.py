@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from jaxopt_bench.compare import StudyPower, compute_study_power, recorded_noise
-from jaxopt_bench.statistics import least_difference
+from jaxopt_bench.statistics import minimum_detectable_difference
 from jaxopt_bench.study import find_study
 
 RESULTS = pathlib.Path(__file__).parents[2] / "experiments" / "results"
@@ -72,7 +72,7 @@ def test_the_least_difference_is_seen_with_80_percent_at_the_recorded_noise():
         recorded_noise(find_study("digits"), [RESULTS / "digits"])["digits_cnn"],
         np.random.default_rng(0),
     )
-    difference = noise.deviation * least_difference(6, 8)
+    difference = noise.deviation * minimum_detectable_difference(6, 8)
     first, second = random.normal(0.97, noise.deviation, size=(2, 4000, 8))
     p_values = stats.ttest_ind(first + difference, second, axis=1, equal_var=False).pvalue
     assert np.mean(15 * p_values <= 0.05) == pytest.approx(0.8, abs=0.03)

@@ -138,8 +138,8 @@ def test_lines_have_one_estimate_as_soon_as_some_steps_are_timed(small, tmp_path
     at.begin(small)
     first, _ = units(small)
     progress = StudyLines(Console(file=io.StringIO()))
-    progress.start(small, at, [(first, trials(small, first))], JUDGED)
-    reporter = progress.begin(Job("trial", first, tuple(trials(small, first))))
+    progress.start(small, at, [(first, plan_trials(small, first))], JUDGED)
+    reporter = progress.begin(Job("trial", first, tuple(plan_trials(small, first))))
     reporter.start("3 trials", step=0, steps=100, steps_per_epoch=100, metrics=METRICS)
     now = 130.0  # after compilation
     reporter.advance(step=1, examples_per_second=0.0, seconds_left=0.0)

@@ -20,7 +20,7 @@ from jaxopt_bench import UserError
 from jaxopt_bench.compare import compare, make_newcomer
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.results import incomplete_in_words, load
-from jaxopt_bench.results.recording import held
+from jaxopt_bench.results.atomic_files import lock_folder
 from jaxopt_bench.study import Study
 from tests.compare.conftest import contender
 
@@ -204,5 +204,5 @@ def test_a_record_with_changed_digests_is_refused(small, whole, tmp_path, digits
 
 def test_two_processes_cannot_write_to_one_record(small, tmp_path, digits_dir):
     (tmp_path / "record").mkdir()
-    with held(tmp_path / "record"), pytest.raises(UserError, match="another process writes into"):
+    with lock_folder(tmp_path / "record"), pytest.raises(UserError, match="another process writes into"):
         compare(small, tmp_path / "out", data_dir=digits_dir, record=tmp_path / "record")

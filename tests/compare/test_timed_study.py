@@ -45,7 +45,7 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "mine.py"
 
 
-class Said(Reporter):
+class MessageRecorder(Reporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -94,7 +94,7 @@ def test_an_epoch_has_at_least_twenty_steps_if_possible(examples, size):
 def test_the_study_of_a_problem_is_fixed_when_it_begins(file, tmp_path, monkeypatch):
     problem = load(f"{file}:line")(slope=2.0)
     monkeypatch.setattr(MODULE, "measure_costs", lambda *_: Costs(1.0, 1e-4, 0.01, 20))
-    said = Said()
+    said = MessageRecorder()
     study = timed_study(problem, tmp_path / "study", 2.0, None, said)
     (workload,) = study.workloads
     assert (study.name, workload.batch_size, study.trials, study.select) == ("line", 8, study.seeds, "validation_loss")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.data import augmentation
-from jaxopt_bench.doctor import advice, check, items, make_items, note
+from jaxopt_bench.doctor import check, describe_low_precision, give_advice, items, make_items
 from jaxopt_bench.doctor.check import DEFAULT_PRODUCTS, TF32
 from jaxopt_bench.doctor.expected import load_expected
 from jaxopt_bench.models import Layers, convolution, normalization, pooling
@@ -67,7 +67,7 @@ def test_wrong_items_are_found_and_named(monkeypatch, name, module, attribute, b
     assert not result.passed
     assert result.error is not None
     assert where in result.error.where
-    (wrong, *elsewhere) = advice([result], "cpu", CPU)
+    (wrong, *elsewhere) = give_advice([result], "cpu", CPU)
     assert wrong.startswith(f"{name}: wrong")
     assert "doctor --plain" in elsewhere[0]
     assert "other versions of jax, jaxlib" in elsewhere[1]
@@ -122,16 +122,18 @@ def test_tf32_is_accepted_only_if_it_is_the_default(few_digits, monkeypatch):
     few_digits(11)
     result = checked("dense layer")
     assert not result.passed
-    assert "JAX_DEFAULT_MATMUL_PRECISION=float32 selects float32; it is not set now" in advice([result], "x", CPU)[0]
+    assert (
+        "JAX_DEFAULT_MATMUL_PRECISION=float32 selects float32; it is not set now" in give_advice([result], "x", CPU)[0]
+    )
     monkeypatch.setitem(DEFAULT_PRODUCTS, "cpu", TF32)
     result = checked("dense layer")
     assert result.passed
-    assert advice([result], "cpu", CPU) == []
-    assert "TF32 on GPUs" in (note([result]) or "")
+    assert give_advice([result], "cpu", CPU) == []
+    assert "TF32 on GPUs" in (describe_low_precision([result]) or "")
     with jax.default_matmul_precision("float32"):
         result = checked("dense layer")
         assert not result.passed
-        assert "it is 'float32' now" in advice([result], "cpu", CPU)[0]
+        assert "it is 'float32' now" in give_advice([result], "cpu", CPU)[0]
 
 
 def test_bfloat16_is_not_accepted_as_tf32(few_digits, monkeypatch):
@@ -148,7 +150,7 @@ def test_an_exception_is_a_result(monkeypatch):
     result = checked("cross-entropy")
     assert not result.passed
     assert isinstance(result.raised, NotImplementedError)
-    lines = advice([result], "METAL", OTHER)
+    lines = give_advice([result], "METAL", OTHER)
     assert lines[0] == "cross-entropy: JAX cannot compile or run these items on this backend."
     assert "JAX_PLATFORMS=cpu" in lines[-1]
     assert not any("--plain" in line for line in lines)  # the plain code path was checked

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from tests.faults.harness import Bench, Tally, copied, population, single, undisturbed
+from tests.faults.harness import Bench, Tally, copy_bench, population, single, train_undisturbed
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory, digits_dir: pathlib.Path) -
     def made(kind: str) -> Bench:
         experiments = {"single": single, "population": population}[kind]()
         folder = tmp_path_factory.mktemp("whole") / kind
-        return Bench(experiments, folder, digits_dir, undisturbed(experiments, folder, digits_dir))
+        return Bench(experiments, folder, digits_dir, train_undisturbed(experiments, folder, digits_dir))
 
     return made
 
@@ -43,7 +43,7 @@ def halves(wholes: Callable[[str], Bench], tmp_path_factory: pytest.TempPathFact
     @functools.cache
     def made(kind: str) -> Bench:
         half = dataclasses.replace(wholes(kind), folder=tmp_path_factory.mktemp(f"half-{kind}"))
-        code, errors = half.ended(die_in=["Checkpoints._write", 6])
+        code, errors = half.run_child(die_in=["Checkpoints._write", 6])
         assert code == -signal.SIGKILL, errors
         assert len(checkpoint_steps(half.checkpoints)) >= 2
         return half
@@ -54,7 +54,7 @@ def halves(wholes: Callable[[str], Bench], tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def stopped(halves: Callable[[str], Bench], tmp_path: pathlib.Path) -> Callable[[str], Bench]:
     """Returns a function that copies such runs for a test: "single" or "population"."""
-    return lambda kind: copied(halves(kind), tmp_path / "half")
+    return lambda kind: copy_bench(halves(kind), tmp_path / "half")
 
 
 @pytest.fixture

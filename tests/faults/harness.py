@@ -74,7 +74,7 @@ class Bench:
             home = next(self.runs_dir.glob("*/population-*"))
         return home / "checkpoints"
 
-    def order(self, **faults: Any) -> pathlib.Path:
+    def write_order(self, **faults: Any) -> pathlib.Path:
         """Writes the instructions for a child, and returns their path."""
         path = self.folder / "order.json"
         order = {
@@ -88,20 +88,20 @@ class Bench:
 
     def command(self, **faults: Any) -> list[str]:
         """Returns the command of a child."""
-        return [sys.executable, "-m", "tests.faults.child", str(self.order(**faults))]
+        return [sys.executable, "-m", "tests.faults.child", str(self.write_order(**faults))]
 
     def child(self, **faults: Any) -> subprocess.Popen[str]:
         """Starts a child."""
         pipe = subprocess.PIPE
         return subprocess.Popen(self.command(**faults), cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
-    def ended(self, **faults: Any) -> tuple[int, str]:
+    def run_child(self, **faults: Any) -> tuple[int, str]:
         """Runs a child to its end, and returns its exit code and its standard error."""
         child = self.child(**faults)
         _, errors = child.communicate(timeout=300)
         return child.returncode, errors
 
-    def killed_after(self, seconds: float) -> bool:
+    def kill_after(self, seconds: float) -> bool:
         """Kills a child some seconds after its first metrics, and returns whether it was still alive."""
         child = self.child()
         before = _written(self.runs_dir)
@@ -115,7 +115,7 @@ class Bench:
         assert child.returncode in (0, -signal.SIGKILL), errors
         return alive
 
-    def goes_on(self) -> list[Run]:
+    def resume_and_compare(self) -> list[Run]:
         """Trains the disturbed runs to their end in this process, and asserts that they lost nothing."""
         options = {"data_dir": self.data_dir, "recording": Recording(**RECORDING), "reporter": Reporter()}
         if len(self.experiments) == 1:
@@ -129,11 +129,11 @@ class Bench:
         return runs
 
 
-def undisturbed(experiments: Sequence[Experiment], folder: pathlib.Path, data_dir: pathlib.Path) -> list[Run]:
+def train_undisturbed(experiments: Sequence[Experiment], folder: pathlib.Path, data_dir: pathlib.Path) -> list[Run]:
     """Returns the undisturbed runs, trained in a child like the disturbed ones."""
     folder.mkdir()
     bench = Bench(experiments, folder, data_dir, ())
-    code, errors = bench.ended(say=str(folder / "writes.txt"))
+    code, errors = bench.run_child(say=str(folder / "writes.txt"))
     assert code == 0, errors
     return [load_run(path) for path in bench.run_dirs]
 
@@ -153,7 +153,7 @@ def assert_same(whole: Run, run: Run) -> None:
     jax.tree.map(np.testing.assert_array_equal, _plain(ours), _plain(theirs))
 
 
-def place_of(write: str, before: Sequence[str]) -> str:
+def classify_write(write: str, before: Sequence[str]) -> str:
     """Returns the phase of a run, one of `PLACES`, in which a change of the file system happens."""
     if "summary.json" in write or "evaluation.npz" in write:
         return "after the last step"
@@ -195,7 +195,7 @@ def remove(path: pathlib.Path, dice: random.Random) -> None:
     path.unlink()
 
 
-def copied(bench: Bench, folder: pathlib.Path) -> Bench:
+def copy_bench(bench: Bench, folder: pathlib.Path) -> Bench:
     """Returns a copy of the runs in their present state, in another folder."""
     shutil.copytree(bench.folder, folder)
     return dataclasses.replace(bench, folder=folder)

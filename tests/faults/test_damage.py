@@ -11,12 +11,12 @@ import pytest
 from jaxopt_bench import UserError, train
 from jaxopt_bench.runs import Options, Recording, Reporter
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from tests.faults.harness import RECORDING, copied, flip, remove, truncate
+from tests.faults.harness import RECORDING, copy_bench, flip, remove, truncate
 
 SLOW = pytest.mark.slow
 
 
-class Said(Reporter):
+class MessageRecorder(Reporter):
     """Keeps the messages, and the step at which the run starts or resumes."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Said(Reporter):
         self.messages.append(message)
 
 
-def goes_on(disturbed, said):
+def resume_and_compare(disturbed, said):
     """Resumes a single run with the given reporter."""
     options = {"data_dir": disturbed.data_dir, "recording": Recording(**RECORDING), "reporter": said}
     return train(disturbed.experiments[0], Options(runs_dir=disturbed.runs_dir, **options))
@@ -46,12 +46,12 @@ def test_a_damaged_checkpoint_is_reported_and_an_earlier_one_is_used(damage, sto
     file = dice.choice([path for path in files if path.name != "marker.json"])  # replaced by manifest.json
     damage(file, dice)
     counts = (newest / "manifest.json").exists()  # without it, a checkpoint was never completed
-    said = Said()
-    goes_on(disturbed, said)
+    said = MessageRecorder()
+    resume_and_compare(disturbed, said)
     assert said.step == earlier[-1]
     if counts:
         assert any(f"checkpoint {newest} is damaged" in message for message in said.messages)
-    disturbed.goes_on()
+    disturbed.resume_and_compare()
     tally.add(f"the newest checkpoint: {damage.__name__}")
 
 
@@ -63,10 +63,10 @@ def test_every_file_of_the_newest_checkpoint_may_be_damaged(kind, damage, stoppe
     newest = disturbed.checkpoints / str(checkpoint_steps(disturbed.checkpoints)[-1])
     files = sorted(path.relative_to(disturbed.folder) for path in newest.rglob("*") if path.is_file())
     for i, file in enumerate(files):
-        one = copied(disturbed, tmp_path_factory.mktemp("copies") / str(i))
+        one = copy_bench(disturbed, tmp_path_factory.mktemp("copies") / str(i))
         if (one.folder / file).stat().st_size:
             damage(one.folder / file, dice)
-            one.goes_on()
+            one.resume_and_compare()
             tally.add(f"the newest checkpoint: {damage.__name__}, {kind}")
 
 
@@ -79,7 +79,7 @@ def test_if_every_checkpoint_is_damaged_all_are_named_and_metrics_do_not_change(
     steps, metrics = checkpoint_steps(disturbed.checkpoints), disturbed.run_dirs[0] / "metrics.jsonl"
     before = metrics.read_bytes()
     with pytest.raises(UserError, match=r"every checkpoint .* is damaged.*missing or have changed: arrays/") as error:
-        goes_on(disturbed, Said())
+        resume_and_compare(disturbed, MessageRecorder())
     assert all(f"checkpoints/{step} is damaged" in str(error.value) for step in steps)
     assert metrics.read_bytes() == before
     tally.add(f"every checkpoint: {damage.__name__}")
@@ -92,7 +92,7 @@ def test_an_incomplete_last_line_of_metrics_is_left_out(torn, stopped, tally):
     disturbed = stopped("single")
     with (disturbed.run_dirs[0] / "metrics.jsonl").open("a") as file:
         file.write(torn)
-    disturbed.goes_on()
+    disturbed.resume_and_compare()
     tally.add("the last line of metrics torn")
 
 
@@ -103,7 +103,7 @@ def test_metrics_after_the_checkpoint_that_a_run_resumes_from_are_written_once(s
     shutil.rmtree(disturbed.checkpoints / str(newest))
     before = checkpoint_steps(disturbed.checkpoints)[-1]
     assert any(json.loads(line)["step"] > before for line in lines)
-    disturbed.goes_on()
+    disturbed.resume_and_compare()
     tally.add("lines of metrics after the checkpoint gone on from")
 
 
@@ -114,7 +114,7 @@ def test_metrics_that_were_removed_before_a_checkpoint_are_reported(stopped, tal
     metrics.write_text("".join(lines[:1] + lines[2:]))
     kept = metrics.read_bytes()
     with pytest.raises(UserError, match=r"metrics\.jsonl is damaged: it records .* training steps up to .* were made"):
-        goes_on(disturbed, Said())
+        resume_and_compare(disturbed, MessageRecorder())
     assert metrics.read_bytes() == kept
     tally.add("a line of metrics removed")
 
@@ -124,14 +124,14 @@ def test_a_run_is_not_resumed_in_the_directory_of_another_run(stopped, tally):
     other = dataclasses.replace(disturbed.experiments[0], seed=77)
     shutil.copytree(disturbed.run_dirs[0], disturbed.runs_dir / other.name / other.digest)
     with pytest.raises(UserError, match=r"config\.json belongs to another run: its digest is"):
-        train(other, Options(runs_dir=disturbed.runs_dir, data_dir=disturbed.data_dir, reporter=Said()))
+        train(other, Options(runs_dir=disturbed.runs_dir, data_dir=disturbed.data_dir, reporter=MessageRecorder()))
     tally.add("a run's directory under another's name")
 
 
 @SLOW
 def test_missing_data_are_prepared_again(stopped, tally, tmp_path):
     disturbed = stopped("single")
-    dataclasses.replace(disturbed, data_dir=tmp_path / "nowhere").goes_on()
+    dataclasses.replace(disturbed, data_dir=tmp_path / "nowhere").resume_and_compare()
     tally.add("the data gone")
 
 
@@ -139,8 +139,8 @@ def test_missing_data_are_prepared_again(stopped, tally, tmp_path):
 def test_a_run_without_its_checkpoints_reports_that_it_starts_again(stopped, tally):
     disturbed = stopped("single")
     shutil.rmtree(disturbed.checkpoints)
-    said = Said()
-    goes_on(disturbed, said)
+    said = MessageRecorder()
+    resume_and_compare(disturbed, said)
     assert any("it starts again from step 0" in message for message in said.messages)
-    disturbed.goes_on()
+    disturbed.resume_and_compare()
     tally.add("all checkpoints gone")

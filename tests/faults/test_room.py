@@ -24,12 +24,12 @@ def namespaced(script: str, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_earlier_ones_intact(kind, stopped, tally):
     disturbed = stopped(kind)
     before = checkpoint_steps(disturbed.checkpoints)
-    code, errors = disturbed.ended(largest_file=20_000)
+    code, errors = disturbed.run_child(largest_file=20_000)
     assert code == 1
     assert "could not be written" in errors
     assert f"continues from the checkpoint of step {before[-1]}" in errors
     assert checkpoint_steps(disturbed.checkpoints) == before
-    disturbed.goes_on()
+    disturbed.resume_and_compare()
     tally.add(f"no room for a file, {kind}")
 
 
@@ -51,7 +51,7 @@ def test_a_full_disk_is_an_error_and_the_run_resumes_when_there_is_space_again(r
     assert "No space left on device" in done.stderr
     disturbed.runs_dir.rmdir()
     (disturbed.folder / "kept").rename(disturbed.runs_dir)
-    disturbed.goes_on()
+    disturbed.resume_and_compare()
     tally.add("the disk full")
 
 
@@ -63,15 +63,15 @@ def test_a_read_only_disk_is_an_error_that_changes_nothing(stopped, tally):
     assert done.returncode == 1
     assert "Read-only file system" in done.stderr
     assert str(disturbed.run_dirs[0]) in done.stderr
-    disturbed.goes_on()
+    disturbed.resume_and_compare()
     tally.add("the disk read-only")
 
 
 @pytest.mark.slow
 def test_a_directory_that_is_removed_during_training_is_an_error(bench, tally):
     disturbed = bench("single")
-    code, errors = disturbed.ended(remove_at=30)
+    code, errors = disturbed.run_child(remove_at=30)
     assert code == 1
     assert str(disturbed.run_dirs[0]) in errors
-    disturbed.goes_on()
+    disturbed.resume_and_compare()
     tally.add("the directory removed while it was written")

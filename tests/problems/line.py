@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxopt_bench.config import number
+from jaxopt_bench.config import number_field
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.problems import LOSS, Metric, Problem, ProblemConfig
 
@@ -41,10 +41,10 @@ class Line(ProblemConfig):
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("relative_error", "r2", LOSS)
 
-    features: int = number(3, at_least=1)
-    noise: float = number(0.1, at_least=0)
-    validation: int = number(32, at_least=0)
-    test: int = number(32, at_least=0)
+    features: int = number_field(3, at_least=1)
+    noise: float = number_field(0.1, at_least=0)
+    validation: int = number_field(32, at_least=0)
+    test: int = number_field(32, at_least=0)
 
     @property
     def title(self) -> str:

@@ -9,19 +9,19 @@ import pytest
 import scipy.special
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.data.specs import moments
+from jaxopt_bench.data.specs import feature_mean_and_std
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN, CNN1D, GRU, MLP
 from jaxopt_bench.prng import Draw
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.problems.classification import Labelled
+from jaxopt_bench.problems.classification import LabelledInputs
 
 
 def test_vectors_are_standardised_and_the_loss_is_the_cross_entropy() -> None:
     rng = np.random.default_rng(0)
     inputs = (rng.normal(size=(50, 4)) * [1, 10, 0, 3] + [0, -5, 2, 100]).astype(np.float32)
-    examples = Labelled(inputs, rng.integers(0, 3, 50, np.int32))
-    mean, std = moments(inputs)
+    examples = LabelledInputs(inputs, rng.integers(0, 3, 50, np.int32))
+    mean, std = feature_mean_and_std(inputs)
     np.testing.assert_allclose(std, [*inputs[:, :2].std(0, float), 1, inputs[:, 3].std(dtype=float)])
     problem = Classification(dataset="mnist1d", model=MLP(widths=())).on_examples(
         examples, class_names=("a", "b", "c"), mean=mean, std=std
@@ -48,7 +48,7 @@ def test_sequences_of_mnist_1d_are_classified(model: MLP | GRU | CNN1D) -> None:
     params, variables = jax.jit(problem.initial)(jax.random.key(0))
     shapes = jax.tree.map(lambda leaf: leaf.shape, config.parameter_shapes())
     assert shapes == jax.tree.map(lambda leaf: leaf.shape, params)
-    batch = Labelled(*(jnp.asarray(array[:8]) for array in problem.train))
+    batch = LabelledInputs(*(jnp.asarray(array[:8]) for array in problem.train))
     assert problem.prepared(batch, Draw(0, 0)).inputs.shape == (8, 40, 1)
     loss, _ = jax.jit(problem.training)(params, variables, batch, Draw(0, 0))
     found = jax.jit(problem.evaluation)(params, variables, batch)  # there is no dropout

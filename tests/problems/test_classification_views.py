@@ -8,7 +8,7 @@ import scipy.special
 import sklearn.metrics
 
 from jaxopt_bench.data import normalise
-from jaxopt_bench.problems.classification import Labelled
+from jaxopt_bench.problems.classification import LabelledInputs
 from jaxopt_bench.problems.classification_views import (
     classification_training_views,
     classification_views,
@@ -20,10 +20,10 @@ from jaxopt_bench.problems.views import Images, Matrix
 NAMES = ("cat", "dog", "emu")
 
 
-def drawn(count: int, seed: int = 0) -> tuple[Labelled, dict[str, np.ndarray]]:
+def drawn(count: int, seed: int = 0) -> tuple[LabelledInputs, dict[str, np.ndarray]]:
     """Returns random images with random classes, and random outputs."""
     rng = np.random.default_rng(seed)
-    examples = Labelled(
+    examples = LabelledInputs(
         rng.integers(0, 256, (count, 3, 4, 1), dtype=np.uint8), rng.integers(0, 3, count, dtype=np.int32)
     )
     logits = (3 * rng.standard_normal((count, 3))).astype(np.float32)
@@ -64,7 +64,7 @@ def test_no_class_is_predicted_if_the_largest_logit_is_not_finite(bad, place):
     assert predictions(logits).tolist() == [2, -1, 1]
     for label in range(3):
         labels = np.full(3, label, np.int32)
-        examples = Labelled(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), labels)
+        examples = LabelledInputs(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), labels)
         matrix, worst = classification_views(NAMES, examples, {"labels": labels, "logits": logits})
         assert matrix.values.sum() == 2
         assert "1 of 3 examples have no prediction" in matrix.text
@@ -78,7 +78,7 @@ def test_few_mistakes_are_all_shown_and_one_without_a_finite_loss_is_first(bad):
     logits[:, 1] = [1, 2, 5, 9, 1, 0]
     logits[4, 2] = bad
     labels = np.array([1, 0, 2, 1, 1, 0], np.int32)
-    examples = Labelled(np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1), labels)
+    examples = LabelledInputs(np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1), labels)
     _, worst = classification_views(NAMES, examples, {"labels": labels, "logits": logits})
     assert worst.images.ravel().tolist() == [4, 2, 1]
     assert worst.text == "The 3 wrong answers with the highest losses."
@@ -94,7 +94,7 @@ def test_without_wrong_answers_there_is_a_message_and_no_images():
 def test_inputs_that_are_not_images_have_a_matrix_and_no_images():
     examples, outputs = drawn(5)
     for inputs in (np.zeros((5, 40), np.float32), np.zeros((5, 16), np.int32), np.zeros((5, 3, 4, 2), np.uint8)):
-        other = Labelled(inputs, examples.labels)
+        other = LabelledInputs(inputs, examples.labels)
         (matrix,) = classification_views(NAMES, other, outputs)
         assert isinstance(matrix, Matrix)
         assert classification_training_views(NAMES, (0.5,), (0.2,), other, other) == []

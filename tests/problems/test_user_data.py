@@ -15,7 +15,7 @@ from jaxopt_bench.cli import parse
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.problems import Classification, Language, Regression
-from jaxopt_bench.problems.of_data import problem_of_data
+from jaxopt_bench.problems.choose import choose_problem
 from jaxopt_bench.runs import Options
 from tests.tasks import changed
 
@@ -101,7 +101,7 @@ def test_a_column_of_numbers_makes_a_regression(tmp_path):
     """An MLP learns its target with an error below a quarter of the target's standard deviation."""
     path = write_table(tmp_path)
     table = np.genfromtxt(path, delimiter=",", skip_header=1, usecols=3)
-    problem = problem_of_data(str(path), "price")
+    problem = choose_problem(str(path), "price")
     assert isinstance(problem, Regression)
     one = Experiment(
         name="mine", workload=Workload(problem=problem, epochs=40, batch_size=16), optimizer=AdamW(learning_rate=0.01)
@@ -118,7 +118,7 @@ def test_a_column_of_numbers_makes_a_regression(tmp_path):
 
 def test_a_column_of_texts_makes_a_classification(tmp_path):
     path = write_table(tmp_path)
-    problem = problem_of_data(str(path), "kind")
+    problem = choose_problem(str(path), "kind")
     assert isinstance(problem, Classification)
     loaded = problem.load()
     assert loaded.train.inputs.shape == (144, 6)  # a, b, three colours, the price

@@ -29,14 +29,14 @@ from jaxopt_bench.reports.style import assign_styles
 from jaxopt_bench.reports.workload_data import WorkloadData, split_runs, split_study
 from jaxopt_bench.study import Contender
 from jaxopt_bench.verdict import verdict
-from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
+from tests.reports.builders import ACCURACY, ENERGY, R2, make_results, make_study
 from tests.reports.test_workload_data import loose
 
 NAMES = ("adam", "sgd")
 
 
 def subject(metrics: Sequence[Metric] = ACCURACY, **fields: object) -> WorkloadData:
-    results, document = made_results(made_study(NAMES), metrics=metrics, **fields)  # type: ignore[arg-type]
+    results, document = make_results(make_study(NAMES), metrics=metrics, **fields)  # type: ignore[arg-type]
     (found,) = split_study(results, document, verdict(results, document))
     return found
 
@@ -89,7 +89,7 @@ def test_the_expected_best_of_the_full_budget_is_the_best_trial():
     ("search", "assumed"), [("random", "The trials are independent draws"), ("sobol", "This assumes that trials are")]
 )
 def test_the_caption_states_the_assumption_behind_the_expected_best(search, assumed):
-    results, document = made_results(made_study(NAMES, search=search))
+    results, document = make_results(make_study(NAMES, search=search))
     (about,) = split_study(results, document, verdict(results, document))
     text = drawn(budget(about, assign_styles(NAMES))).text
     assert assumed in text
@@ -103,7 +103,7 @@ def test_winners_are_drawn_at_their_position_in_the_search_space():
 
 
 def test_with_several_searches_runs_are_distinct_and_means_match_the_verdict():
-    results, document = made_results(made_study(NAMES, repetitions=3))
+    results, document = make_results(make_study(NAMES, repetitions=3))
     found = verdict(results, document)
     (about,) = split_study(results, document, found)
     for chart in (final_results, trade_off, cost):
@@ -128,7 +128,7 @@ def test_with_several_searches_runs_are_distinct_and_means_match_the_verdict():
 
 
 def test_with_several_seeds_per_trial_each_seed_is_a_dot():
-    results, document = made_results(made_study(NAMES, trial_seeds=2))
+    results, document = make_results(make_study(NAMES, trial_seeds=2))
     (about,) = split_study(results, document, verdict(results, document))
     figure = drawn(sensitivity(about, assign_styles(NAMES)))
     assert {"trial": "trial", "seed": "seed"}.items() <= figure.columns.items()
@@ -140,7 +140,7 @@ def test_with_several_seeds_per_trial_each_seed_is_a_dot():
 def test_winners_among_choices_are_drawn_at_the_position_of_their_choice():
     space = Space({"optimizer.momentum": Choice((0.0, 0.9, 0.99)), "schedule.warmup": Choice((0.0, 1.0))})
     contender = Contender(name="sgd", optimizer=SGD(learning_rate=0.1), schedule=Cosine(), space=space)
-    results, document = made_results(made_study(("sgd",), contenders=(contender,)))
+    results, document = make_results(make_study(("sgd",), contenders=(contender,)))
     values = {"optimizer.momentum": 0.9, "schedule.warmup": 1.0}
     document = dataclasses.replace(
         document, selections=tuple(dataclasses.replace(s, values=values) for s in document.selections)
@@ -175,8 +175,8 @@ def tick_labels(svg: str, title: str) -> list[str]:
 def test_an_axis_of_equal_results_has_round_labels(value: float):
     about = subject()
     same = about.runs.with_columns(test_accuracy=pl.lit(value))
-    figure = drawn(final_results(dataclasses.replace(about, ranking=None, runs=same), looks(NAMES)))
-    labels = tick_labels(figure.svg(looks(NAMES)), "test accuracy (%)")
+    figure = drawn(final_results(dataclasses.replace(about, ranking=None, runs=same), assign_styles(NAMES)))
+    labels = tick_labels(figure.svg(assign_styles(NAMES)), "test accuracy (%)")
     assert len(labels) >= 3
     assert all(len(label) <= 5 for label in labels)
     assert float(labels[0]) < 100 * value < float(labels[-1])
@@ -202,7 +202,7 @@ def test_intervals_of_final_results_stay_within_the_range_of_an_accuracy():
 
 
 def test_intervals_of_a_studys_results_stay_within_the_range_of_their_metric():
-    found = verdict(*made_results(made_study(NAMES, seeds=2), epochs=9, seed=1))
+    found = verdict(*make_results(make_study(NAMES, seeds=2), epochs=9, seed=1))
     for standing in found.rankings[0].standings:
         for measure, each in standing.results.items():
             assert each.low >= 0
@@ -226,7 +226,7 @@ def test_if_all_runs_diverged_no_chart_except_the_cost_is_drawn():
 
 @pytest.mark.parametrize("names", [NAMES, ("adam, learning_rate 0.001, schedule cosine", "sgd"), tuple("abcdefghij")])
 def test_saved_figures_fit_a_column_of_a_two_column_page(names: tuple[str, ...], tmp_path: pathlib.Path):
-    results, document = made_results(made_study(NAMES))
+    results, document = make_results(make_study(NAMES))
     (about,) = split_study(results, document, verdict(results, document))
     found = assign_styles(names)
     called = dict(zip(NAMES, names, strict=False))

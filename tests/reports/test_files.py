@@ -10,14 +10,14 @@ import pytest
 
 from jaxopt_bench import UserError
 from jaxopt_bench.reports.report import report_of, write
-from tests.reports.made import made_results, made_study, with_document
+from tests.reports.builders import make_results, make_study, with_document
 
 LEFTOVER = ".jaxopt-bench-0123456789abcdef.tmp"
 
 
 @pytest.fixture(scope="module")
 def report():
-    results, document = made_results(made_study(["adam", "sgd"]), confirmed=True)
+    results, document = make_results(make_study(["adam", "sgd"]), confirmed=True)
     made = report_of(with_document(results, document), "made")
     return made.__class__(made.title, made.question, made.sections[:1] + made.sections[-1:], made.styles)
 

@@ -17,14 +17,14 @@ from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs import Reporter
 from jaxopt_bench.study import protocol
 from jaxopt_bench.verdict import paragraphs, verdict
-from tests.reports.made import made_results, made_study, with_document
+from tests.reports.builders import make_results, make_study, with_document
 
 ROOT = pathlib.Path(__file__).parents[2]
 PICTURE = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]*)"')
 
 
 def made() -> Results:
-    return with_document(*made_results(made_study(["adam", "sgd"])))
+    return with_document(*make_results(make_study(["adam", "sgd"])))
 
 
 def pictures(html: str) -> list[str]:
@@ -60,7 +60,7 @@ def test_a_verdict_is_the_answer_and_a_table_for_each_workload():
 
 
 def test_a_study_is_its_question_and_its_protocol():
-    study = dataclasses.replace(made_study(["adam", "sgd"]), question="Which one?")
+    study = dataclasses.replace(make_study(["adam", "sgd"]), question="Which one?")
     html = study._repr_html_()
     assert html is not None
     assert "Which one?" in html
@@ -85,8 +85,8 @@ def test_a_run_is_its_result_and_its_curves(tiny: Experiment, digits_dir: pathli
 
 
 def test_names_are_text():
-    study = dataclasses.replace(made_study(["adam", "sgd"]), question="<b>which?</b>")
-    html = notebook_html(with_document(*made_results(study)))
+    study = dataclasses.replace(make_study(["adam", "sgd"]), question="<b>which?</b>")
+    html = notebook_html(with_document(*make_results(study)))
     assert html is not None
     assert "<b>" not in html
     assert "&lt;b&gt;which?&lt;/b&gt;" in html

@@ -29,7 +29,7 @@ from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs import SPLITS, Options, Recording, Reporter, load_evaluation, train
 from jaxopt_bench.study import Target, Timing
 from tests.problems.springs import Springs
-from tests.reports.made import ENERGY, R2, made_results, made_study, with_document
+from tests.reports.builders import ENERGY, R2, make_results, make_study, with_document
 from tests.results.directories import change_experiment
 
 Open = Callable[..., Page]
@@ -60,7 +60,7 @@ def opened(browser: Browser, tmp_path: pathlib.Path) -> Iterator[Open]:
 @pytest.fixture(scope="module")
 def study() -> Results:
     """Returns a study of one workload."""
-    return with_document(*made_results(made_study(NAMES, question="Which one?")))
+    return with_document(*make_results(make_study(NAMES, question="Which one?")))
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def two() -> Results:
         Workload(name=name, problem=Classification(dataset="digits", model=CNN()), epochs=3) for name in ("one", "two")
     ]
     targets = [Target(workload=name, measure="validation_accuracy", value=0.3) for name in ("one", "two")]
-    made = made_study(NAMES, workloads=tuple(workloads), targets=tuple(targets), question="Which one?")
-    results, document = made_results(made)
+    made = make_study(NAMES, workloads=tuple(workloads), targets=tuple(targets), question="Which one?")
+    results, document = make_results(made)
     timings = [Timing(w, c, 0.1, {}) for w in ("one", "two") for c in NAMES]
     return with_document(results, dataclasses.replace(document, timings=tuple(timings)))
 
@@ -157,7 +157,7 @@ def test_the_time_axis_and_the_scale_of_curves_can_be_chosen(opened: Open, study
 
 
 def test_a_logarithmic_curve_omits_points_at_zero_and_states_their_number(opened: Open):
-    results, document = made_results(made_study(["adam", "sgd"]))
+    results, document = make_results(make_study(["adam", "sgd"]))
     last = (pl.col("epoch") == 3.0) & (pl.col("split") == "train")
     curves = results.curves.with_columns(pl.when(last).then(0.0).otherwise("loss").alias("loss"))
     page = opened(with_document(dataclasses.replace(results, curves=curves), document))
@@ -266,7 +266,7 @@ def test_nothing_is_wider_than_the_window(opened: Open, study: Results, width: i
 
 def test_long_tables_are_printed_completely(opened: Open):
     names = [name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search][:30]
-    page = opened(with_document(*made_results(made_study(names))))
+    page = opened(with_document(*make_results(make_study(names))))
     tables = "[...document.querySelectorAll('.table')]"
     hidden = f"{tables}.some(table => table.scrollHeight > table.clientHeight + 1)"
     assert page.evaluate(hidden)
@@ -276,8 +276,8 @@ def test_long_tables_are_printed_completely(opened: Open):
 
 def test_hostile_text_is_shown_as_text(opened: Open):
     hostile = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked=1">'
-    made = made_study(["adam", "sgd"], question=hostile)
-    results, document = made_results(made)
+    made = make_study(["adam", "sgd"], question=hostile)
+    results, document = make_results(made)
     runs = results.runs.with_columns(device=pl.lit(hostile))
     page = opened(with_document(dataclasses.replace(results, runs=runs), document), hostile)
     drawn(page)
@@ -288,7 +288,7 @@ def test_hostile_text_is_shown_as_text(opened: Open):
 
 def test_hostile_names_of_series_are_shown_as_text(opened: Open):
     hostile = "<img src=x onerror='window.hacked=1'>\"']; datum.x || window.hacked"
-    results, _ = made_results(made_study(["adam", "sgd"]))
+    results, _ = make_results(make_study(["adam", "sgd"]))
     runs = results.runs.with_columns(
         *[pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")],
         pl.col("optimizer.name").replace("sgd", hostile),
@@ -301,7 +301,7 @@ def test_hostile_names_of_series_are_shown_as_text(opened: Open):
 
 
 def test_names_of_data_sets_cannot_place_files_outside_the_report():
-    results, _ = made_results(made_study(["adam", "sgd"]))
+    results, _ = make_results(make_study(["adam", "sgd"]))
     none = [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
     hostile = results.runs.with_row_index().with_columns(
         *none, pl.when(pl.col("index") % 2 == 0).then(pl.lit("../../a")).otherwise(pl.lit(".././a")).alias("dataset")
@@ -343,8 +343,8 @@ def test_reading_a_run_executes_no_code_that_it_names(
 
 
 def test_two_different_studies_with_the_same_name_are_refused():
-    results, document = made_results(made_study(["adam", "sgd"]))
-    other = dataclasses.replace(document, study=made_study(["adam", "lion"]))
+    results, document = make_results(make_study(["adam", "sgd"]))
+    other = dataclasses.replace(document, study=make_study(["adam", "lion"]))
     with pytest.raises(UserError, match=r"two studies are called 'made'. Expected: the folder of one of them"):
         report_of(dataclasses.replace(results, documents=(document, other)), "made")
 
@@ -463,8 +463,8 @@ def test_studies_of_any_problem_are_drawn_with_its_units_and_directions(
     opened: Open, metrics: Sequence[Metric], splits: Sequence[str]
 ):
     split = {4: "test", 3: "validation", 2: "clean training"}[len(splits)]
-    made = made_study(NAMES, claims=(), select=f"{splits[-1] if len(splits) < 4 else 'validation'}_loss")
-    results, document = made_results(made, epochs=5, metrics=metrics, splits=splits)
+    made = make_study(NAMES, claims=(), select=f"{splits[-1] if len(splits) < 4 else 'validation'}_loss")
+    results, document = make_results(made, epochs=5, metrics=metrics, splits=splits)
     page = opened(with_document(results, document))
     charts = {chart.get_attribute("data-figure"): chart for chart in drawn(page)}
     headline = metrics[0]
@@ -494,16 +494,16 @@ def test_the_page_of_a_run_without_predictions_shows_how_to_record_them(
 
 
 def test_the_page_of_a_study_without_confirmations_states_it(opened: Open):
-    made = made_study(NAMES)
-    results, document = made_results(made, confirmed=False)
+    made = make_study(NAMES)
+    results, document = make_results(made, confirmed=False)
     page = opened(with_document(results, document))
     drawn(page)
     assert "nothing is confirmed yet" in page.inner_text("main")
 
 
 def test_the_page_of_a_study_without_runs_has_no_charts(opened: Open):
-    made = made_study(NAMES)
-    results, document = made_results(made)
+    made = make_study(NAMES)
+    results, document = make_results(made)
     page = opened(
         with_document(dataclasses.replace(results, runs=results.runs.clear(), curves=results.curves.clear()), document)
     )
@@ -512,8 +512,8 @@ def test_the_page_of_a_study_without_runs_has_no_charts(opened: Open):
 
 
 def test_a_study_with_a_single_seed_names_no_winner(opened: Open):
-    made = made_study(NAMES, seeds=1)
-    results, document = made_results(made)
+    made = make_study(NAMES, seeds=1)
+    results, document = make_results(made)
     page = opened(with_document(results, document))
     drawn(page)
     assert "no winner is named" in page.inner_text("main")
@@ -521,8 +521,8 @@ def test_a_study_with_a_single_seed_names_no_winner(opened: Open):
 
 
 def test_the_page_of_a_study_of_which_all_runs_diverged_counts_them(opened: Open):
-    made = made_study(NAMES)
-    results, document = made_results(made, diverged=NAMES)
+    made = make_study(NAMES)
+    results, document = make_results(made, diverged=NAMES)
     page = opened(with_document(results, document))
     drawn(page)
     assert "Runs that diverged: 12 of 12" in page.inner_text("main")

@@ -15,7 +15,7 @@ from jaxopt_bench import Experiment, train
 from jaxopt_bench.cli import main
 from jaxopt_bench.optimizers import AdamW, Axis, Constant, Space
 from jaxopt_bench.problems import classification
-from jaxopt_bench.problems.classification import Labelled
+from jaxopt_bench.problems.classification import LabelledInputs
 from jaxopt_bench.problems.classification_views import classification_views
 from jaxopt_bench.problems.views import View
 from jaxopt_bench.reports.html import Code, Figures, Images, Items, Section, Text
@@ -25,7 +25,7 @@ from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording
 from jaxopt_bench.study import Extension, Target
 from jaxopt_bench.verdict import verdict
-from tests.reports.made import made_results, made_study, with_document
+from tests.reports.builders import make_results, make_study, with_document
 from tests.tasks import changed
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_recorded_results_become_a_page_figures_and_tables(
 
 
 def test_runs_that_were_continued_in_another_environment_are_counted():
-    results, document = made_results(made_study(["adam", "sgd"]))
+    results, document = make_results(make_study(["adam", "sgd"]))
     moved = pl.Series([2, *[1] * (len(results.runs) - 1)])
     results = dataclasses.replace(results, runs=results.runs.with_columns(environments=moved))
     (said, *_) = report_of(with_document(results, document), "made").sections[-1].blocks
@@ -74,10 +74,10 @@ def test_runs_that_were_continued_in_another_environment_are_counted():
 def test_a_command_is_shown_unless_it_would_train_another_study():
     """No flag can express the extensions of a search space, so a study with extensions has no command."""
     box = Extension(after=2, until=4, space=Space({"optimizer.learning_rate": Axis(1.0, 10.0, "log")}))
-    study = made_study(["adam", "sgd"])
+    study = make_study(["adam", "sgd"])
     wide = dataclasses.replace(study.contenders[0], extensions=(box,))
     for contenders, commands in ((study.contenders, 1), ((wide, study.contenders[1]), 0)):
-        results, document = made_results(dataclasses.replace(study, contenders=contenders))
+        results, document = make_results(dataclasses.replace(study, contenders=contenders))
         blocks = report_of(with_document(results, document), "made").sections[-1].blocks
         assert len([block for block in blocks if isinstance(block, Code)]) == commands
 
@@ -90,7 +90,7 @@ def sections_of(path: pathlib.Path) -> dict[str, Section]:
 def test_examples_whose_largest_logit_is_not_finite_are_predicted_as_no_class(
     lost: int, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def spoiled(names: Sequence[str], examples: Labelled, outputs: Mapping[str, np.ndarray]) -> list[View]:
+    def spoiled(names: Sequence[str], examples: LabelledInputs, outputs: Mapping[str, np.ndarray]) -> list[View]:
         logits = np.where(np.arange(len(outputs["labels"]))[:, None] < lost, np.nan, outputs["logits"])
         return classification_views(names, examples, {**outputs, "logits": logits})
 
@@ -162,7 +162,7 @@ def test_without_the_report_extra_the_error_names_the_package_to_install(
 
 def test_optimizers_without_runs_are_grey():
     names = ["muon", "lion", "adan", "sgd", "adam", "nadam", "amsgrad", "padam", "adamw", "soap"]
-    results, document = made_results(made_study(names))
+    results, document = make_results(make_study(names))
     kept = results.runs.filter(results.runs["contender"].is_in(["muon", "lion", "adan"]))
     part = dataclasses.replace(
         document,
@@ -175,9 +175,9 @@ def test_optimizers_without_runs_are_grey():
 
 
 def test_a_study_without_confirmations_has_a_report():
-    study = made_study(["adam", "sgd"])
+    study = make_study(["adam", "sgd"])
     targets = (Target(workload=study.workloads[0].name, measure="validation_accuracy", value=0.5),)
-    results, document = made_results(dataclasses.replace(study, targets=targets), confirmed=False)
+    results, document = make_results(dataclasses.replace(study, targets=targets), confirmed=False)
     titles = [figure.name for figure in report_of(with_document(results, document), "begun").figures]
     assert "learning-rate" in titles
     assert "time-to-target" not in titles

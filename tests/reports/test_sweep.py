@@ -14,7 +14,7 @@ from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.reports.sweep import WIDTH, best_row, chosen_split, dots
 from jaxopt_bench.results import SettingRow
 from jaxopt_bench.statistics import Estimate
-from tests.reports.made import ACCURACY, ENERGY
+from tests.reports.builders import ACCURACY, ENERGY
 
 RATE = "optimizer.learning_rate"
 

@@ -19,14 +19,14 @@ from jaxopt_bench.reports.workload_data import split_runs, split_study
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Target
 from jaxopt_bench.verdict import judge_claims, verdict
-from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
+from tests.reports.builders import ACCURACY, ENERGY, R2, make_results, make_study
 
 HOSTILE = "<b>a|b</b> & 50%_{x} \\end{tabular}"
 
 
 def test_the_csv_file_of_the_ranking_has_the_numbers_of_the_verdict():
-    study = made_study(["adam", "sgd"])
-    results, document = made_results(study)
+    study = make_study(["adam", "sgd"])
+    results, document = make_results(study)
     found = verdict(results, document)
     rows = list(csv.DictReader(io.StringIO(tables.ranking_table(found, found.rankings[0]).text("csv"))))
     for row, standing in zip(rows, found.rankings[0].standings, strict=True):
@@ -39,7 +39,7 @@ def test_the_csv_file_of_the_ranking_has_the_numbers_of_the_verdict():
 
 
 def test_seconds_that_were_recorded_before_are_marked():
-    results, document = made_results(made_study(["adam", "sgd"]))
+    results, document = make_results(make_study(["adam", "sgd"]))
     found = verdict(results, document)
     table = tables.ranking_table(found, found.rankings[0], recorded=["sgd"])
     costs = {row[0]: row[-1] for row in table.rows}
@@ -49,7 +49,7 @@ def test_seconds_that_were_recorded_before_are_marked():
 
 
 def test_finalists_are_listed_in_the_order_of_their_choice_with_their_results():
-    results, document = made_results(made_study(["adam", "sgd"], trials=2))
+    results, document = make_results(make_study(["adam", "sgd"], trials=2))
     adam, sgd = document.selections
     adam = dataclasses.replace(adam, trial=0, finalists={1: None, 0: 0.25})
     found = verdict(results, dataclasses.replace(document, selections=(adam, sgd)))
@@ -63,14 +63,14 @@ def test_finalists_are_listed_in_the_order_of_their_choice_with_their_results():
         ("1", "", "false"),
         ("0", "0.25", "true"),
     ]
-    results, document = made_results(made_study(["adam", "sgd"], finalists=0))
+    results, document = make_results(make_study(["adam", "sgd"], finalists=0))
     found = verdict(results, document)
     assert tables.finalists_table(found, found.rankings[0]) is None
 
 
 def test_contenders_without_a_winner_are_listed_last():
-    study = made_study(["adam", "sgd"])
-    results, document = made_results(study, diverged=["sgd"])
+    study = make_study(["adam", "sgd"])
+    results, document = make_results(study, diverged=["sgd"])
     found = verdict(results, document)
     table = tables.ranking_table(found, found.rankings[0])
     assert [row[0] for row in table.rows] == ["adam", "sgd"]
@@ -78,8 +78,8 @@ def test_contenders_without_a_winner_are_listed_last():
 
 
 def test_runs_that_diverged_are_named_with_their_steps():
-    study = made_study(["adam", "sgd"])
-    results, document = made_results(study, diverged=["sgd"])
+    study = make_study(["adam", "sgd"])
+    results, document = make_results(study, diverged=["sgd"])
     (subject,) = split_study(results, document, verdict(results, document))
     table = tables.divergence_table(subject)
     assert table is not None
@@ -88,8 +88,8 @@ def test_runs_that_diverged_are_named_with_their_steps():
 
 
 def test_with_several_searches_diverged_runs_are_listed_with_their_search():
-    study = made_study(["adam", "sgd"], repetitions=2)
-    results, document = made_results(study, diverged=["sgd"])
+    study = make_study(["adam", "sgd"], repetitions=2)
+    results, document = make_results(study, diverged=["sgd"])
     (subject,) = split_study(results, document, verdict(results, document))
     table = tables.divergence_table(subject)
     assert table is not None
@@ -99,7 +99,7 @@ def test_with_several_searches_diverged_runs_are_listed_with_their_search():
 
 @pytest.mark.parametrize(("repetitions", "word"), [(1, "seeds"), (2, "searches")])
 def test_the_columns_of_pairs_name_the_unit_that_is_counted(repetitions, word):
-    results, document = made_results(made_study(["adam", "sgd"], repetitions=repetitions))
+    results, document = make_results(make_study(["adam", "sgd"], repetitions=repetitions))
     found = verdict(results, document)
     table = tables.pairs_table(found, found.rankings[0])
     assert table is not None
@@ -108,7 +108,7 @@ def test_the_columns_of_pairs_name_the_unit_that_is_counted(repetitions, word):
 
 
 def test_the_table_of_pairs_has_the_numbers_of_the_verdict():
-    results, document = made_results(made_study(["adam", "sgd", "padam"]))
+    results, document = make_results(make_study(["adam", "sgd", "padam"]))
     found = verdict(results, document)
     table = tables.pairs_table(found, found.rankings[0])
     assert table is not None
@@ -125,8 +125,8 @@ def test_the_table_of_pairs_has_the_numbers_of_the_verdict():
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_shows_complete_numbers_and_does_not_interpret_markup(width):
-    study = made_study(["adam", "sgd"])
-    results, document = made_results(study)
+    study = make_study(["adam", "sgd"])
+    results, document = make_results(study)
     found = verdict(results, document)
     table = tables.ranking_table(found, found.rankings[0])
     columns = {"optimizer": "[red]x[/]", "test accuracy": "29.30%\n(27.12 to 31.48)",
@@ -147,7 +147,7 @@ def test_a_terminal_shows_complete_numbers_and_does_not_interpret_markup(width):
 
 def test_a_target_that_most_runs_miss_is_not_reached():
     target = Target(workload="digits_cnn", measure="validation_accuracy", value=0.999)
-    results, document = made_results(made_study(["adam", "sgd"], targets=(target,)))
+    results, document = make_results(make_study(["adam", "sgd"], targets=(target,)))
     found = verdict(results, document)
     standings = tuple(dataclasses.replace(s, steps=step, seconds=None) for s, step in
                       zip(found.rankings[0].standings, (1234.0, None), strict=True))  # fmt: skip
@@ -158,8 +158,8 @@ def test_a_target_that_most_runs_miss_is_not_reached():
 
 
 def test_claims_are_listed_with_their_answers():
-    study = made_study(["adam", "sgd"])
-    results, document = made_results(study)
+    study = make_study(["adam", "sgd"])
+    results, document = make_results(study)
     table = tables.claims_table(judge_claims(results, document))
     assert table is not None
     assert table.rows[0][:2] == ("adam is better than sgd", "contradicted")
@@ -193,8 +193,8 @@ def test_markup_in_names_is_escaped_in_markdown():
 
 
 def test_intervals_stay_on_one_line_in_files():
-    study = made_study(["adam", "sgd"])
-    results, document = made_results(study)
+    study = make_study(["adam", "sgd"])
+    results, document = make_results(study)
     found = verdict(results, document)
     table = tables.ranking_table(found, found.rankings[0])
     assert len(table.text("md").strip().splitlines()) == 2 + len(table.rows)
@@ -223,7 +223,7 @@ def test_column_titles_are_not_formulas_and_numbers_are_not_quoted():
 def test_tables_have_the_units_and_directions_of_the_metrics(
     metrics: Sequence[Metric], columns: Sequence[str], direction: str, lead: str
 ):
-    results, document = made_results(made_study(["adam", "sgd"]), metrics=metrics)
+    results, document = make_results(make_study(["adam", "sgd"]), metrics=metrics)
     found = verdict(results, document)
     (ranking,) = found.rankings
     table = tables.ranking_table(found, ranking)
@@ -241,8 +241,8 @@ def test_tables_have_the_units_and_directions_of_the_metrics(
 
 
 def test_settings_of_any_problem_are_shown_on_the_splits_that_were_measured():
-    results, _ = made_results(
-        made_study(["adam", "sgd"]), metrics=ENERGY, splits=("train", "train_clean", "validation")
+    results, _ = make_results(
+        make_study(["adam", "sgd"]), metrics=ENERGY, splits=("train", "train_clean", "validation")
     )
     names = ("study", "phase", "workload", "contender")
     runs = results.runs.with_columns(pl.lit(None, pl.String).alias(name) for name in names)
@@ -254,7 +254,7 @@ def test_settings_of_any_problem_are_shown_on_the_splits_that_were_measured():
 
 def test_many_optimizers_without_results_are_counted_below_the_table():
     names = ["adam", "sgd", *(name for name in OPTIMIZERS if name not in ("adam", "sgd"))][:12]
-    results, document = made_results(made_study(names), diverged=names[2:])
+    results, document = make_results(make_study(names), diverged=names[2:])
     found = verdict(results, document)
     table = tables.ranking_table(found, found.rankings[0])
     assert {row[0] for row in table.rows} == {"adam", "sgd"}

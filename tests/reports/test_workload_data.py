@@ -14,11 +14,11 @@ from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.html import Items
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.workload_data import bands, split_runs, split_study, thin_out, with_series
-from jaxopt_bench.results import Results, repeats_in_words, without_repeats
+from jaxopt_bench.results import Results, drop_repeated_runs, repeats_in_words
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import estimate
 from jaxopt_bench.verdict import verdict
-from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
+from tests.reports.builders import ACCURACY, ENERGY, R2, make_results, make_study
 
 values = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 6))
 
@@ -86,8 +86,8 @@ def test_thinning_keeps_ends_and_extremes_and_limits_the_number_of_points(series
 
 
 def test_subjects_of_a_study_are_its_workloads_with_the_best_contender_first():
-    study = made_study(["adam", "sgd", "nadam"])
-    results, document = made_results(study)
+    study = make_study(["adam", "sgd", "nadam"])
+    results, document = make_results(study)
     (subject,) = split_study(results, document, verdict(results, document))
     assert subject.series == ("nadam", "sgd", "adam")  # the losses of later contenders fall faster
     assert set(subject.curves["phase"]) == {"confirmation"}
@@ -96,8 +96,8 @@ def test_subjects_of_a_study_are_its_workloads_with_the_best_contender_first():
 
 
 def test_a_diverged_classifier_has_the_accuracy_of_chance_as_in_the_verdict():
-    study = made_study(["adam", "sgd"])
-    results, document = made_results(study)
+    study = make_study(["adam", "sgd"])
+    results, document = make_results(study)
     lost = (pl.col("phase") == "confirmation") & (pl.col("seed") == 5000) & (pl.col("contender") == "sgd")
     runs = results.runs.with_columns(
         pl.when(lost).then(pl.lit("diverged")).otherwise("status").alias("status"),
@@ -146,7 +146,7 @@ def test_with_many_settings_only_runs_of_each_optimizers_best_one_are_shown():
 
 
 def test_a_fresh_run_or_a_copy_does_not_count_as_another_seed():
-    results, _ = made_results(made_study(["adam", "sgd"]))
+    results, _ = make_results(make_study(["adam", "sgd"]))
     none = [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
     one = results.runs.head(1).with_columns(*none, path=pl.lit("runs/a/0123"))
     again = one.with_columns(path=pl.lit("runs/a/0123.2"))
@@ -156,7 +156,7 @@ def test_a_fresh_run_or_a_copy_does_not_count_as_another_seed():
         ([one, copied], "runs/b/0123"),
         ([again, copied, one], "runs/a/0123.2"),
     ):
-        found, repeats = without_repeats(dataclasses.replace(results, runs=pl.concat(runs)))
+        found, repeats = drop_repeated_runs(dataclasses.replace(results, runs=pl.concat(runs)))
         assert (found.runs["path"].to_list(), repeats) == ([kept], len(runs) - 1)
         page = report_of(dataclasses.replace(results, runs=pl.concat(runs)), "made")
         (said, *_) = page.sections[-1].blocks
@@ -165,21 +165,21 @@ def test_a_fresh_run_or_a_copy_does_not_count_as_another_seed():
 
 
 def test_a_copy_of_a_study_is_left_out():
-    results, document = made_results(made_study(["adam", "sgd"]))
+    results, document = make_results(make_study(["adam", "sgd"]))
     copied = results.runs.with_columns(path="copy/" + pl.col("path"))
     both = dataclasses.replace(results, runs=pl.concat([results.runs, copied]), documents=(document, document))
-    found, repeats = without_repeats(both)
+    found, repeats = drop_repeated_runs(both)
     assert found.runs["path"].to_list() == copied["path"].to_list()
     assert (repeats, found.documents) == (len(copied), (document,))
     lines = pl.concat([results.curves, results.curves.with_columns(path="copy/" + pl.col("path"))])
-    again, _ = without_repeats(dataclasses.replace(both, curves=lines))
+    again, _ = drop_repeated_runs(dataclasses.replace(both, curves=lines))
     assert again.curves["path"].to_list() == lines["path"][len(results.curves) :].to_list()
     assert report_of(both, "made").title == "made"
 
 
 def loose(*changes: dict[str, object], metrics: Sequence[Metric] = ACCURACY) -> Results:
     """Returns the runs of a study as runs outside studies: one copy for each change, with the changed columns."""
-    results, _ = made_results(made_study(["adam", "sgd"], trials=1), metrics=metrics)
+    results, _ = make_results(make_study(["adam", "sgd"], trials=1), metrics=metrics)
     names = ("study", "phase", "workload", "contender")
     none = results.runs.with_columns(pl.lit(None, pl.String).alias(name) for name in names)
     runs, curves = [], []
@@ -228,8 +228,8 @@ def test_the_best_series_comes_first_in_the_direction_of_the_metric(metrics: Seq
 
 @pytest.mark.parametrize("splits", [SPLITS, SPLITS[:3], SPLITS[:2]])
 def test_without_test_results_validation_or_clean_training_results_are_used(splits: Sequence[str]):
-    study = made_study(["adam", "sgd"])
-    results, document = made_results(study, metrics=ENERGY, splits=splits)
+    study = make_study(["adam", "sgd"])
+    results, document = make_results(study, metrics=ENERGY, splits=splits)
     (subject,) = split_study(results, document, verdict(results, document))
     expected = {4: "test", 3: "validation", 2: "train_clean"}[len(splits)]
     names = ("study", "phase", "workload", "contender")
@@ -242,7 +242,7 @@ def test_without_test_results_validation_or_clean_training_results_are_used(spli
 
 @pytest.mark.parametrize("metrics", [ENERGY, R2])
 def test_a_confirmation_that_diverged_counts_as_an_untrained_model(metrics: Sequence[Metric]):
-    results, document = made_results(made_study(["adam", "sgd"]), metrics=metrics)
+    results, document = make_results(make_study(["adam", "sgd"]), metrics=metrics)
     lost = (pl.col("phase") == "confirmation") & (pl.col("seed") == 5000) & (pl.col("contender") == "sgd")
     measures = [pl.when(~lost).then(pl.col(n)).alias(n) for n in results.runs.columns if n.startswith("final.test_")]
     status = pl.when(lost).then(pl.lit("diverged")).otherwise("status").alias("status")
@@ -258,7 +258,7 @@ def test_a_confirmation_that_diverged_counts_as_an_untrained_model(metrics: Sequ
 
 
 def test_runs_of_finalists_are_neither_trials_nor_results_and_have_no_curves():
-    results, document = made_results(made_study(["adam", "sgd"]))
+    results, document = make_results(make_study(["adam", "sgd"]))
     (subject,) = split_study(results, document, verdict(results, document))
     phases = dict(subject.runs.group_by("phase").len().rows())
     assert phases == {"trial": 2 * 4, "finalist": 2 * 3 * 2, "confirmation": 2 * 5}

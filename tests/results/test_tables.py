@@ -21,7 +21,7 @@ from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.models import CNN, ResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosine, MultiStep
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.results import Results, load, load_runs, together
+from jaxopt_bench.results import Results, combine_results, load, load_runs
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
 from jaxopt_bench.runs import Options, Recording, Reporter, read_metrics
 from jaxopt_bench.study import (
@@ -244,7 +244,7 @@ def test_steps_to_a_target_are_found_in_a_studys_folder(tmp_path):
 def test_results_with_different_columns_can_be_combined(tmp_path):
     load(write_study(tmp_path / "two", small_study())).save(tmp_path / "recorded")
     recorded, other = load(tmp_path / "recorded"), load(write_run(tmp_path / "runs", EXPERIMENT, epochs(1)))
-    both = together([recorded, other])
+    both = combine_results([recorded, other])
     assert len(both.runs) == len(recorded.runs) + 1
     assert len(both.curves) == len(recorded.curves) + 3
     assert (both.documents, both.folder) == (recorded.documents, str(tmp_path))

@@ -25,7 +25,7 @@ from jaxopt_bench.problems.views import Images, Lines, Matrix, Points, Texts, vi
 from jaxopt_bench.runs import EVALUATION, Evaluation, Options, Recording, Reporter, Run, evaluation, load_evaluation
 from jaxopt_bench.training import CodePath
 from tests.problems.springs import Springs
-from tests.runs.test_train import Killed, KilledAt, Said, assert_same
+from tests.runs.test_train import Killed, KilledAt, MessageRecorder, assert_same
 from tests.tasks import changed
 
 PLAIN = Recording(log_every=6, tensorboard=False)
@@ -189,7 +189,7 @@ def test_a_resumed_run_has_the_same_evaluation_as_an_uninterrupted_run(done, tin
 def test_a_run_finished_without_evaluation_gets_it_from_its_last_checkpoint(done, without, tiny, tmp_path, options):
     run = copied(without, tmp_path)
     files = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
-    said = Said()
+    said = MessageRecorder()
     for _ in range(2):  # the second time, the file exists
         train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": said}))
     finished = f"{run.path} needs no further training. To train it again in a new folder, use --fresh"

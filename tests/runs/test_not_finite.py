@@ -16,7 +16,7 @@ from jaxopt_bench.optimizers import SGD, AdamW, Constant, wrap_optimizer
 from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import EVALUATION, Interrupted, Options, Recording, Run, finish, session
 from jaxopt_bench.runs.signals import WorkStopped
-from tests.runs.test_train import QUIET, Killed, KilledAt, Said, assert_same
+from tests.runs.test_train import QUIET, Killed, KilledAt, MessageRecorder, assert_same
 from tests.tasks import changed
 
 EPOCH = 20  # steps per epoch of `tiny`
@@ -28,7 +28,11 @@ def mine(learning_rate: float = 0.01) -> optax.GradientTransformation:
 
 @pytest.fixture
 def options(digits_dir) -> dict[str, Any]:
-    return {"data_dir": digits_dir, "recording": dataclasses.replace(QUIET, evaluation=True), "reporter": Said()}
+    return {
+        "data_dir": digits_dir,
+        "recording": dataclasses.replace(QUIET, evaluation=True),
+        "reporter": MessageRecorder(),
+    }
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import OPTIMIZERS, Constant, load, wrap_optimizer
 from jaxopt_bench.runs import Options
 from tests.runs.test_population import PATH, QUIET, Killed, KilledAt
-from tests.runs.test_train import Said, assert_same, without_timings
+from tests.runs.test_train import MessageRecorder, assert_same, without_timings
 from tests.tasks import changed
 
 
@@ -130,7 +130,7 @@ def test_optimizers_that_fail_only_for_the_network_are_refused_before_any_write(
 
 def test_the_form_of_a_function_is_printed_once_and_recorded(tiny, tmp_path, options, monkeypatch):
     monkeypatch.setattr("jaxopt_bench.runs.forms._said", set())
-    said = Said()
+    said = MessageRecorder()
     for seed in (0, 1):
         experiment = changed(tiny, optimizer=wrap_optimizer(picky)(), epochs=1, seed=seed)
         run = train(experiment, Options(runs_dir=tmp_path, reporter=said, **options))
@@ -206,7 +206,7 @@ def test_a_function_that_branches_needs_a_program_per_setting_and_prints_it(tiny
         for rate in (2e-3, 2e-2)
         for seed in (0, 1)
     ]
-    said = Said()
+    said = MessageRecorder()
     runs = train_population(experiments, Options(runs_dir=tmp_path / "together", reporter=said, **options))
     assert "the 4 runs need 2 different programs, so they are trained in 2 groups, one after the other" in said.messages
     assert [run.experiment for run in runs] == experiments

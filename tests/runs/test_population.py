@@ -19,7 +19,7 @@ from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, discard
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 from jaxopt_bench.strict_json import read_json, write_json
 from jaxopt_bench.training import CodePath, Program
-from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same, without_timings
+from tests.runs.test_train import Killed, KilledAt, MessageRecorder, StoppedAt, assert_same, without_timings
 from tests.tasks import changed
 
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
@@ -119,7 +119,7 @@ def test_a_population_ends_if_all_members_diverge(tiny, tmp_path, options):
 
 @pytest.mark.slow
 def test_runs_that_do_not_fit_at_once_are_trained_in_waves(experiments, tmp_path, options, trained_alone):
-    said = Said()
+    said = MessageRecorder()
     runs = train_population(
         experiments[:3], Options(runs_dir=tmp_path / "waves", largest=2, **{**options, "reporter": said})
     )
@@ -148,7 +148,7 @@ class Crowded:
 def test_a_wave_that_runs_out_of_memory_resumes_at_half_its_size(
     after, experiments, tmp_path, options, monkeypatch, trained_alone
 ):
-    said = Said()
+    said = MessageRecorder()
     with monkeypatch.context() as patch:
         crowded = Crowded(patch, after)
         runs = train_population(experiments, Options(runs_dir=tmp_path / "halves", **{**options, "reporter": said}))
@@ -430,7 +430,7 @@ def test_a_run_can_leave_its_population_despite_a_damaged_checkpoint(experiments
     last = max(checkpoint_steps(folder))
     damaged = max((path for path in (folder / str(last) / "arrays").rglob("*") if path.is_file()), key=os.path.getsize)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    said = Said()
+    said = MessageRecorder()
     run = train(experiments[0], Options(runs_dir=tmp_path, **{**options, "reporter": said}))
     assert any(f"{folder / str(last)} is damaged" in message and "not copied" in message for message in said.messages)
     assert 0 < run.config["environments"][-1]["step"] < last

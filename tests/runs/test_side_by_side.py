@@ -13,7 +13,7 @@ from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, memory,
 from jaxopt_bench.runs.environment import thread_count
 from jaxopt_bench.strict_json import read_json, write_json
 from jaxopt_bench.training import CodePath, Program
-from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same
+from tests.runs.test_train import Killed, KilledAt, MessageRecorder, StoppedAt, assert_same
 
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
 IN_TURN = CodePath("pure", "compiled", "map")
@@ -79,7 +79,7 @@ def test_a_resumed_population_keeps_the_recorded_choice_on_any_machine(
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(20)}))
     find(monkeypatch, 2.0, then)
-    said = Said()
+    said = MessageRecorder()
     runs = train_population(experiments, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": said}))
     assert recorded(runs) == [[begun_with]] * 4
     assert not [message for message in said.messages if not message.startswith("about ")]  # estimates of the time
@@ -97,7 +97,7 @@ def test_runs_that_leave_a_population_keep_the_choice_until_a_code_path_is_given
     find(monkeypatch, 2.0, 1)
     some = train_population(experiments[1:3], Options(runs_dir=tmp_path / "killed", **options))
     assert {tuple(each) for each in recorded(some)} == {(3, 3)}  # the number of members has changed
-    said = Said()
+    said = MessageRecorder()
     named = {**options, "reporter": said, "code_path": IN_TURN}
     runs = train_population(experiments, Options(runs_dir=tmp_path / "killed", **named))
     assert recorded([runs[0], runs[3]]) == [[3, 1]] * 2

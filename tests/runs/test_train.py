@@ -75,7 +75,7 @@ def assert_same(one: Run, other: Run) -> None:
     assert without_timings(one) == without_timings(other)
 
 
-class Said(Reporter):
+class MessageRecorder(Reporter):
     """Keeps the messages."""
 
     def __init__(self) -> None:
@@ -450,7 +450,7 @@ def test_recording_options_do_not_change_the_parameters(tiny, tmp_path, options)
 def test_resuming_on_another_code_path_is_printed_and_both_are_recorded(tiny, tmp_path, options):
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path, code_path=CodePath(), **{**options, "reporter": KilledAt(25)}))
-    reporter = Said()
+    reporter = MessageRecorder()
     run = train(tiny, Options(runs_dir=tmp_path, code_path=CodePath("pure"), **{**options, "reporter": reporter}))
     said = reporter.messages[0]
     assert said.startswith("training continues in another environment, so its results may differ by rounding: ")

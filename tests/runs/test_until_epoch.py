@@ -11,7 +11,7 @@ from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.results import load
 from jaxopt_bench.runs import Interrupted, Options, Reporter, discard_checkpoints
 from tests.runs.test_population import PATH, QUIET
-from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same, without_timings
+from tests.runs.test_train import Killed, KilledAt, MessageRecorder, StoppedAt, assert_same, without_timings
 from tests.tasks import changed
 
 EPOCH = 20  # steps per epoch of `tiny`
@@ -113,7 +113,7 @@ def test_runs_killed_before_and_after_a_stop_resume_to_the_bit(experiments, whol
 @pytest.mark.slow
 def test_a_run_past_the_stop_is_not_changed_or_stops_after_its_current_epoch(experiments, whole, tmp_path, options):
     first = train(experiments[0], Options(runs_dir=tmp_path, until_epoch=2, **options))
-    said = Said()
+    said = MessageRecorder()
     nothing = {**options, "reporter": said}
     again = train(experiments[0], Options(runs_dir=tmp_path, until_epoch=1, **nothing))
     assert (again.summary, again.metrics) == (first.summary, first.metrics)

@@ -11,10 +11,10 @@ import scipy.stats
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics import (
     compare_pairs,
-    least_difference,
+    minimum_detectable_difference,
     pooled_deviation,
     power_of_comparison,
-    results_for,
+    results_needed,
     seed_range,
     seeds_needed,
 )
@@ -24,7 +24,7 @@ from jaxopt_bench.statistics.planning import MOST_SEEDS
 @pytest.mark.parametrize("optimizers", [2, 6, 49])
 @pytest.mark.parametrize("results", [2, 3, 5, 20])
 def test_corrected_welch_tests_detect_the_least_difference_in_80_percent(optimizers: int, results: int) -> None:
-    difference, studies = least_difference(optimizers, results), 20_000
+    difference, studies = minimum_detectable_difference(optimizers, results), 20_000
     random = np.random.default_rng(0)
     first, second = random.normal(size=(2, studies, results))
     p_values = scipy.stats.ttest_ind(first + difference, second, axis=1, equal_var=False).pvalue
@@ -33,7 +33,7 @@ def test_corrected_welch_tests_detect_the_least_difference_in_80_percent(optimiz
 
 def test_holms_method_detects_the_least_difference_at_least_as_often() -> None:
     random = np.random.default_rng(0)
-    lead = least_difference(4, 5)
+    lead = minimum_detectable_difference(4, 5)
     seen = [compare_pairs((random.normal(size=(4, 5)) + [[lead], [0], [0], [0]]).tolist()) for _ in range(500)]
     assert np.mean([found[0].significant for found in seen]) >= 0.8 - 2 * math.sqrt(0.16 / 500)
 
@@ -42,32 +42,34 @@ def test_holms_method_detects_the_least_difference_at_least_as_often() -> None:
 @pytest.mark.parametrize("results", [2, 3, 5, 20, 64])
 def test_the_least_difference_is_the_inverse_of_the_seeds_needed(optimizers: int, results: int) -> None:
     confidence = 1 - 0.05 / math.comb(optimizers, 2)
-    needed = seeds_needed(difference=least_difference(optimizers, results), deviation=1, confidence=confidence)
+    needed = seeds_needed(
+        difference=minimum_detectable_difference(optimizers, results), deviation=1, confidence=confidence
+    )
     assert needed == results
 
 
 def test_the_least_difference_of_two_optimizers_is_cohens() -> None:
     """Cohen 1988, table 2.4.1: with 64 in each group, the power for a difference of 0.5 deviations is 80%."""
-    assert least_difference(2, 64) == pytest.approx(0.5, abs=0.005)
+    assert minimum_detectable_difference(2, 64) == pytest.approx(0.5, abs=0.005)
 
 
 def test_least_difference_falls_with_results_rises_with_optimizers_and_power() -> None:
-    by_results = [least_difference(6, n) for n in range(2, 30)]
+    by_results = [minimum_detectable_difference(6, n) for n in range(2, 30)]
     assert by_results == sorted(by_results, reverse=True)
-    by_optimizers = [least_difference(k, 5) for k in range(2, 60)]
+    by_optimizers = [minimum_detectable_difference(k, 5) for k in range(2, 60)]
     assert by_optimizers == sorted(by_optimizers)
-    assert least_difference(6, 5, power=0.9) > least_difference(6, 5)
+    assert minimum_detectable_difference(6, 5, power=0.9) > minimum_detectable_difference(6, 5)
 
 
 def test_one_optimizer_or_one_result_has_no_least_difference() -> None:
-    assert least_difference(1, 8) is None
-    assert least_difference(6, 1) is None
+    assert minimum_detectable_difference(1, 8) is None
+    assert minimum_detectable_difference(6, 1) is None
 
 
 def test_results_for_returns_the_fewest_results_that_show_a_difference() -> None:
-    enough = results_for(6, 5.0, most=100)
-    assert least_difference(6, enough) <= 5.0 < least_difference(6, enough - 1)
-    assert results_for(6, 0.1, most=20) is None
+    enough = results_needed(6, 5.0, most=100)
+    assert minimum_detectable_difference(6, enough) <= 5.0 < minimum_detectable_difference(6, enough - 1)
+    assert results_needed(6, 0.1, most=20) is None
 
 
 def test_the_pooled_deviation_weights_variances_by_their_degrees_of_freedom() -> None:
@@ -89,7 +91,7 @@ def test_the_pooled_deviation_weights_variances_by_their_degrees_of_freedom() ->
 )
 def test_impossible_studies_are_refused(wrong: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        least_difference(**{"optimizers": 2, "results": 3, **wrong})
+        minimum_detectable_difference(**{"optimizers": 2, "results": 3, **wrong})
 
 
 @pytest.mark.parametrize(

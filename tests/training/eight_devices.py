@@ -28,7 +28,7 @@ from jaxopt_bench.training import (
     replicated_sharding,
 )
 from tests.networks import Normed
-from tests.runs.test_train import Killed, KilledAt, Said, assert_same
+from tests.runs.test_train import Killed, KilledAt, MessageRecorder, assert_same
 from tests.tasks import changed, drawn_images, task_on
 
 PURE, NATIVE, PLAIN = (choose_code_path(backend) for backend in ("cpu", "gpu", "metal"))
@@ -147,7 +147,7 @@ def test_runs_use_and_record_their_devices_and_resume_bit_for_bit(tiny: Any, tmp
     assert_same(whole, train(tiny, Options(runs_dir=tmp_path / "killed", **quiet, code_path=path)))
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path / "moved", **options, reporter=KilledAt(25), code_path=path))
-    said = Said()
+    said = MessageRecorder()
     moved = train(tiny, Options(runs_dir=tmp_path / "moved", **options, reporter=said, code_path=PURE))
     assert any("code_path.devices was 8 and is 1" in message for message in said.messages)
     assert [place["code_path"]["devices"] for place in moved.config["environments"]] == [8, 1]

@@ -13,7 +13,7 @@ import pytest
 from jaxopt_bench.data import Augmentation, augment
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import take_examples
-from jaxopt_bench.problems.classification import Labelled
+from jaxopt_bench.problems.classification import LabelledInputs
 from jaxopt_bench.training import (
     CodePath,
     Program,
@@ -35,7 +35,7 @@ SEED = jnp.uint32(0)
 
 
 @pytest.fixture
-def data() -> Labelled:
+def data() -> LabelledInputs:
     return drawn_images(EXAMPLES)
 
 
@@ -53,7 +53,9 @@ def test_each_epoch_and_seed_has_its_own_order_of_all_examples(task):
     assert not (orders[0] == np.asarray(epoch_permutation(task, SEED + 1, 0))).all()
 
 
-def advanced(task: Task, data: Labelled, *divisions: int, tasks: Sequence[Task] = ()) -> tuple[TrainState, StepMetrics]:
+def advanced(
+    task: Task, data: LabelledInputs, *divisions: int, tasks: Sequence[Task] = ()
+) -> tuple[TrainState, StepMetrics]:
     """Returns states and metrics after calls with the given numbers of steps, from the start of the first epoch."""
     tasks = tasks or [task]
     program = Program(task, len(tasks))
@@ -154,7 +156,7 @@ def test_the_first_batch_is_that_of_the_first_step(task, data):
 
 
 def test_padding_is_masked():
-    split = Labelled(np.ones((7, 2, 2, 1), np.uint8), np.arange(7, dtype=np.int32))
+    split = LabelledInputs(np.ones((7, 2, 2, 1), np.uint8), np.arange(7, dtype=np.int32))
     batches = list(padded_batches(split, 4))
     assert [batch.inputs.shape[0] for batch, _ in batches] == [4, 4]
     assert np.concatenate([mask for _, mask in batches]).tolist() == [True] * 7 + [False]

@@ -14,7 +14,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS, CifarResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Cosine
 from jaxopt_bench.problems import take_examples
-from jaxopt_bench.problems.classification import Labelled
+from jaxopt_bench.problems.classification import LabelledInputs
 from jaxopt_bench.training import (
     NEVER,
     CodePath,
@@ -35,7 +35,7 @@ THREADS = [dataclasses.replace(MAP, side_by_side=threads) for threads in (1, 2, 
 
 
 @pytest.fixture
-def data() -> Labelled:
+def data() -> LabelledInputs:
     return drawn_images(EXAMPLES)
 
 
@@ -44,7 +44,7 @@ def tasks_of(experiment, code_path, *changes) -> list[Task]:
     return [task_on(e, EXAMPLES, code_path=code_path) for e in experiments]
 
 
-def train(tasks: list[Task], data: Labelled, epochs: int = 2):
+def train(tasks: list[Task], data: LabelledInputs, epochs: int = 2):
     """Returns the metrics of the last epoch, the states, and the results of an evaluation of 40 images."""
     count, task = len(tasks), tasks[0]
     program = Program(task, count)

@@ -16,7 +16,7 @@ from jaxopt_bench.problems.functions import GAP
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Contender, Document, Study
 from tests.results.directories import ACCURACY, LOSS
-from tests.verdict.made import RATES, document, recorded, results, row, selection, study
+from tests.verdict.builders import RATES, document, recorded, results, row, selection, study
 
 EPOCHS = 4
 SEED = 0

@@ -32,7 +32,7 @@ from jaxopt_bench.verdict import (
 )
 from tests.problems.line import ERROR, R2, RELATIVE_ERROR, Line
 from tests.results.directories import METRICS, change_experiment, line, summary, write_run
-from tests.verdict.made import confirmed, document, recorded, results, selection, study, tried
+from tests.verdict.builders import confirmed, document, recorded, results, selection, study, tried
 
 LINE = (RELATIVE_ERROR, R2, ERROR)
 NATS = Metric(name="loss", words="cross-entropy", unit="nats", least=0.0, untrained=4.0)

@@ -12,7 +12,7 @@ from jaxopt_bench.measures import measures, roughness
 from jaxopt_bench.study import Association, Claim, Comparison
 from jaxopt_bench.verdict import evidence_in_words, judge_claims, verdict
 from tests.results.directories import METRICS
-from tests.verdict.made import confirmed, document, results, study, tried
+from tests.verdict.builders import confirmed, document, results, study, tried
 
 
 def comparison(lower, higher, measure="test_accuracy"):

@@ -11,7 +11,7 @@ import pytest
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.study import Association, Contender
 from jaxopt_bench.verdict import judge_claims, paragraphs, rank_trials, trial_scores, verdict
-from tests.verdict.made import RATES, confirmed, document, results, row, selection, study
+from tests.verdict.builders import RATES, confirmed, document, results, row, selection, study
 from tests.verdict.test_claims import claim
 from tests.verdict.test_verdict import CLEAR, FALLING, IMPROVING, said_of_edges
 from tests.verdict.test_verdict import RATES as EIGHT

@@ -12,7 +12,7 @@ from jaxopt_bench.results import Results
 from jaxopt_bench.study import Document
 from jaxopt_bench.verdict import Verdict, paragraphs, verdict
 from jaxopt_bench.verdict.ranking import ranking_of
-from tests.verdict.made import confirmed, document, results, study
+from tests.verdict.builders import confirmed, document, results, study
 
 EXAMPLES = 200
 ADAM, SGD = "adam", "sgd"

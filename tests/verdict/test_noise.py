@@ -7,7 +7,7 @@ import math
 import pytest
 
 from jaxopt_bench.verdict import noise_of
-from tests.verdict.made import confirmed, document, results, study
+from tests.verdict.builders import confirmed, document, results, study
 
 
 def test_noise_is_pooled_over_optimizers_without_diverged_runs():

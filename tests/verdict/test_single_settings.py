@@ -21,7 +21,7 @@ from jaxopt_bench.verdict import (
     single_setting_in_words,
     verdict,
 )
-from tests.verdict.made import recorded, row
+from tests.verdict.builders import recorded, row
 from tests.verdict.suites import KINDS, kind_of, suite
 
 WORKLOADS = ["digits_a", "gap_a", "loss_a", "loss_b"]

@@ -16,7 +16,7 @@ from jaxopt_bench.problems import Metric
 from jaxopt_bench.verdict import compute_suite_verdict, describe_suite_verdict, verdict
 from jaxopt_bench.verdict.curves import curves_of
 from jaxopt_bench.verdict.score_scale import score_scale
-from tests.verdict.made import selection
+from tests.verdict.builders import selection
 from tests.verdict.suites import suite
 
 WORKLOADS = ["digits_a", "digits_b", "gap_a", "gap_b", "loss_a", "loss_b", "loss_c"]

@@ -20,7 +20,7 @@ from jaxopt_bench.study.search import draw
 from jaxopt_bench.verdict import find_edges, paragraphs, sample, scores_in_words, sensitivity_in_words, verdict
 from jaxopt_bench.verdict.trials import improving_edges
 from tests.results.directories import METRICS
-from tests.verdict.made import confirmed, document, results, row, selection, study, tried
+from tests.verdict.builders import confirmed, document, results, row, selection, study, tried
 
 CLEAR = {"adam": [0.95, 0.96, 0.955, 0.952, 0.958], "sgd": [0.90, 0.91, 0.905, 0.899, 0.911]}
 CLOSE = {"adam": [0.95, 0.96, 0.94, 0.97, 0.95], "sgd": [0.96, 0.94, 0.95, 0.95, 0.96]}

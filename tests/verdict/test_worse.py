@@ -10,7 +10,7 @@ import scipy.stats
 
 from jaxopt_bench.statistics import holm
 from jaxopt_bench.verdict import SUITE, compute_suite_verdict, find_worse_contenders, verdict
-from tests.verdict.made import selection
+from tests.verdict.builders import selection
 from tests.verdict.suites import suite
 
 WORKLOADS = ["digits_a", "digits_b", "gap_a", "gap_b", "loss_a", "loss_b", "loss_c"]

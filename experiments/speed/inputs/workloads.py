@@ -15,7 +15,7 @@ from jaxopt_bench.data import Augmentation, dataset
 from jaxopt_bench.errors import unknown_name
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, Constant
-from jaxopt_bench.problems.classification import Classification, Labelled
+from jaxopt_bench.problems.classification import Classification, LabelledInputs
 from jaxopt_bench.training import CodePath, Task
 
 Dtype = Literal["float32", "bfloat16"]
@@ -116,7 +116,7 @@ def task_on_images(experiment: Experiment, examples: int, code_path: CodePath | 
     problem, path = classification(experiment), code_path or CodePath()
     spec = dataset(problem.dataset)
     images = np.broadcast_to(np.zeros((), np.uint8 if spec.inputs == "images" else np.float32), (examples, *spec.shape))
-    train = Labelled(images, np.broadcast_to(np.int32(0), (examples,)))
+    train = LabelledInputs(images, np.broadcast_to(np.int32(0), (examples,)))
     channels = spec.shape[-1]
     loaded = problem.on_examples(
         train,

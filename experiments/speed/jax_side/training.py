@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from experiments.speed.inputs.workloads import Images, task_on_images
 from jaxopt_bench.problems import Examples
-from jaxopt_bench.problems.classification import Labelled
+from jaxopt_bench.problems.classification import LabelledInputs
 from jaxopt_bench.training import CodePath, Program, Task, initial_states, replicated_sharding
 from jaxopt_bench.training.evaluator import Values
 
@@ -54,7 +54,7 @@ class Trainer(Population):
     def __init__(self, task: Task, images: Images, path: CodePath, members: int = 1):
         """Args: the task, its training split, the code path, and the number of members, which have different seeds."""
         task = task_on_images(task.experiment, task.train_examples, path)
-        super().__init__(task, Labelled(images.images, images.labels), members)
+        super().__init__(task, LabelledInputs(images.images, images.labels), members)
 
 
 def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:

@@ -16,7 +16,7 @@ from jaxopt_bench.problems.regression import Regression
 NETWORKS: Mapping[Inputs, Model] = {"images": CNN(), "vectors": MLP(), "sequences": CNN1D()}
 
 
-def problem_of_data(dataset: str, target: str | None = None) -> ProblemConfig:
+def choose_problem(dataset: str, target: str | None = None) -> ProblemConfig:
     """Returns the problem with a user's data as its data set.
 
     The problem is a classification for a folder of images, a file of arrays, or a table with a target of texts. It is a
@@ -37,11 +37,11 @@ def problem_of_data(dataset: str, target: str | None = None) -> ProblemConfig:
             return Regression(dataset=name, target=target)
         return Classification(dataset=name, target=target, model=NETWORKS["vectors"])
     if name.endswith((".npz", "/")):
-        return Classification(dataset=name, model=NETWORKS[inputs_of(name)])
+        return Classification(dataset=name, model=NETWORKS[input_kind_of(name)])
     return Language(dataset=name)
 
 
-def inputs_of(name: FileName) -> Inputs:
+def input_kind_of(name: FileName) -> Inputs:
     """Returns the kind of the examples of a folder or a file.
 
     Raises:

@@ -15,10 +15,10 @@ import polars as pl
 from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.problems.classification import classification_metrics
 from jaxopt_bench.results import Results
-from jaxopt_bench.results.columns import column, curve_types, is_reached, run_types
+from jaxopt_bench.results.columns import column, curve_types, is_result_column, run_types
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.study import Claim, Comparison, Document, Study
-from tests.verdict import made
+from tests.verdict import builders
 
 STEPS = 10  # per epoch
 
@@ -35,14 +35,14 @@ R2 = (
 """The metrics of another such problem. Higher R² is better, and R² may be negative."""
 
 
-def made_study(names: Sequence[str], **fields: Any) -> Study:
+def make_study(names: Sequence[str], **fields: Any) -> Study:
     """Returns a study that tracks the test split. If it has several contenders, it also has a claim."""
     said = Comparison(measure="test_accuracy", lower=names[-1], higher=names[0])
     claim = Claim(text=f"{names[0]} is better than {names[-1]}", source="someone", comparisons=(said,))
-    return made.study(names, **{"track_test": True, "claims": (claim,) if len(names) > 1 else ()} | fields)
+    return builders.study(names, **{"track_test": True, "claims": (claim,) if len(names) > 1 else ()} | fields)
 
 
-def made_results(
+def make_results(
     study: Study,
     epochs: int = 3,
     diverged: Sequence[str] = (),
@@ -78,9 +78,9 @@ def made_results(
                     runs += [("finalist", search, t, 10_000 + s) for t in chosen for s in range(study.finalist_seeds)]
                     runs += [("confirmation", search, 0, 5000 + s) for s in range(study.seeds)]
                     values, again = {"optimizer.learning_rate": 0.01}, {trial: 0.1 + trial for trial in chosen}
-                    selections.append(made.selection(contender.name, values=values, finalists=again, **unit))
+                    selections.append(builders.selection(contender.name, values=values, finalists=again, **unit))
                 elif confirmed:
-                    selections.append(made.selection(contender.name, None, **unit))
+                    selections.append(builders.selection(contender.name, None, **unit))
             for phase, search, trial, run_seed in runs:
                 row = _run(workload.name, contender.name, phase, search, trial, run_seed, lost)
                 losses = 2.3 * np.exp(-(0.5 + 0.1 * place) * np.arange(1, epochs + 1)) + random.uniform(0.01, 0.05)
@@ -95,7 +95,7 @@ def made_results(
 def _run(workload: str, contender: str, phase: str, search: int, trial: int, seed: int, lost: bool) -> dict[str, Any]:
     optimizer = {"optimizer.name": contender, "optimizer.learning_rate": 10.0 ** -(trial % 4)}
     place = {"workload": workload, "repetition": search, "trial": trial, "seed": seed}
-    row = made.row(phase, contender, **place, **optimizer)
+    row = builders.row(phase, contender, **place, **optimizer)
     # Slashes in names are replaced, so that the path is valid for any name.
     row |= {"path": "/".join(str(part).replace("/", "_") for part in (phase, contender, *place.values()))}
     status = "diverged" if lost else "completed"
@@ -134,7 +134,7 @@ def _tables(rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]]) -> 
     names = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
     types = {
         **{name: pl.String for name in names if name.startswith("version.")},
-        **{name: pl.Float64 for name in names if is_reached(name)},
+        **{name: pl.Float64 for name in names if is_result_column(name)},
         **run_types(),
     }
     runs = pl.DataFrame([column(name, [row.get(name) for row in rows], types.get(name)) for name in names])

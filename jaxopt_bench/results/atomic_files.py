@@ -2,7 +2,7 @@
 
 The new files are written into a hidden folder beside the old ones. Renaming that folder to `PENDING` makes all of them
 valid in a single step; then they are moved over the old files. A process that reads the folder in between, or after a
-kill, finds the valid files with `counting`.
+kill, finds the valid files with `current_path`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Write = Callable[[pathlib.Path], object]
 """Writes the file at a path."""
 
 
-def counting(folder: pathlib.Path, name: str) -> pathlib.Path:
+def current_path(folder: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the path of a file of a folder: the file in `PENDING` if it has not been moved yet."""
     pending = folder / PENDING / name
     return pending if os.path.lexists(pending) else folder / name
@@ -41,7 +41,8 @@ def pending_names(folder: pathlib.Path | str) -> list[str]:
 def write_together(folder: pathlib.Path, files: Mapping[str, Write]) -> None:
     """Writes files so that all of them become valid at once; see the module. Other files of the folder stay.
 
-    The incomplete work of a killed writer is completed or removed first. The caller must lock the folder; see `held`.
+    The incomplete work of a killed writer is completed or removed first. The caller must lock the folder; see
+    `lock_folder`.
 
     Args:
       folder: an existing folder.
@@ -89,7 +90,7 @@ def _move_pending(folder: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: pathlib.Path, wait: bool = True) -> Iterator[None]:
+def lock_folder(folder: pathlib.Path, wait: bool = True) -> Iterator[None]:
     """Locks a folder for this process. It creates no lock file, because results are kept under version control.
 
     If the file system cannot lock folders, nothing is locked.

@@ -18,7 +18,7 @@ from jaxopt_bench.reports.figure import COLUMN, PAGE_WIDTH
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.style import GREY, MOST_HUES, assign_styles
 from jaxopt_bench.verdict import SuiteVerdict, compute_suite_verdict, verdict
-from tests.reports.made import made_results, made_study, with_document
+from tests.reports.builders import make_results, make_study, with_document
 from tests.verdict.suites import suite
 
 WORKLOADS = ["digits_a", "gap_a", "loss_a", "loss_b", "loss_c", "digits_b"]
@@ -99,7 +99,7 @@ def test_with_many_optimizers_only_highlighted_ones_have_colours():
 def test_a_page_starts_with_all_workloads_and_has_a_section_for_each():
     problem = Classification(dataset="digits", model=CNN())
     workloads = tuple(Workload(name=name, problem=problem, epochs=3) for name in WORKLOADS)
-    report = report_of(with_document(*made_results(made_study(NAMES, workloads=workloads))), "suite")
+    report = report_of(with_document(*make_results(make_study(NAMES, workloads=workloads))), "suite")
     titles = [section.title for section in report.sections]
     assert titles[0] == "The answer over all workloads"
     assert [title for title in titles if title in WORKLOADS] == WORKLOADS
