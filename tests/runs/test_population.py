@@ -246,7 +246,7 @@ def test_a_config_with_the_checkpoints_of_another_run_is_refused(experiments, tm
 
 
 def test_equal_experiments_are_refused_before_anything_is_written(experiments, tmp_path, options):
-    with pytest.raises(UserError, match=rf"two of the 2 experiments are the same: .* {experiments[0].digest}\. Remove"):
+    with pytest.raises(UserError, match=rf"two of the 2 experiments are the same: .*/{experiments[0].digest}\. Remove"):
         train_population([experiments[0]] * 2, Options(runs_dir=tmp_path, **options))
     assert not list(tmp_path.iterdir())
 
