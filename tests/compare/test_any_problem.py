@@ -109,7 +109,7 @@ class LineWithUnknownMetrics(Line):
             {"claims": (Claim(text="so", source="x", comparisons=(R_2,)),)},
             "unknown measure of the claim 'so' 'test_R2'; did you mean test_r2",
         ),
-        ({"refit": True}, "Unsaid cannot be trained on its validation examples"),
+        ({"refit": True}, "LineWithUnknownMetrics cannot be trained on its validation examples"),
     ],
 )
 def test_unknown_measures_and_impossible_refitting_are_refused_before_training(tmp_path, monkeypatch, fields, message):
