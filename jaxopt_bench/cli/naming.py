@@ -230,10 +230,15 @@ def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str]
     return vars(found), rest
 
 
+def _last_written(run: pathlib.Path) -> float:
+    """Returns the time at which a run wrote its metrics or its config.json, in seconds."""
+    return max(path.stat().st_mtime for name in ("config.json", "metrics.jsonl") if (path := run / name).exists())
+
+
 def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
     """Returns the directory of a run: `name` itself, or the last run in the folder `name`.
 
-    The last run is the one whose config.json was written last. `name` is looked up as a path first, and then in
+    The last run is the one that wrote its config.json or its metrics last. `name` is looked up as a path first, and then in
     `runs_dir`.
 
     Args:
@@ -246,9 +251,9 @@ def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
     for path in (pathlib.Path(name), runs_dir / name):
         if (path / "config.json").exists():
             return path
-        runs = sorted(path.glob("*/config.json"), key=lambda config: config.stat().st_mtime)
+        runs = sorted((config.parent for config in path.glob("*/config.json")), key=_last_written)
         if runs:
-            return runs[-1].parent
+            return runs[-1]
     known = sorted(path.name for path in runs_dir.glob("*") if path.is_dir())
     if not known or pathlib.Path(name).exists():
         raise UserError(

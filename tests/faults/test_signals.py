@@ -67,7 +67,7 @@ def test_the_second_signal_stops_the_run_at_once_and_damages_no_file(tmp_path, d
     child = started(tmp_path, digits_dir)
     child.send_signal(signal.SIGINT)
     assert child.stderr is not None
-    while "once more" not in child.stderr.readline():
+    while "again to stop at once" not in child.stderr.readline():
         assert child.poll() is None
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=SOON)

@@ -406,7 +406,8 @@ def test_the_page_of_a_run_of_any_problem_has_its_units_and_its_views(opened: Op
     text = page.inner_text("main")
     for part in (
         "Lower loss and lower RMS error are better.", "kind pair", "Left: measured. Right: fitted.", "examples/s",
-        "of each of the 50 test examples, the statistics loss, squares and the outputs force [50], pairs [50, 2]",
+        "For each of the 50 test examples, the file evaluation.npz contains the statistics loss, squares and ",
+        "the outputs force [50], pairs [50, 2]",
     ):  # fmt: skip
         assert part in text
     for absent in ("accuracy", "nats", "images/s"):

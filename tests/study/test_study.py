@@ -222,7 +222,7 @@ def test_a_study_is_read_back_from_json(study):
         (lambda s: s["contenders"][0].update(space=[]), r"contenders\[0\].space: \[\] is not an object of ranges"),
         (
             lambda s: s["contenders"][0]["space"]["optimizer.learning_rate"].update(low=2),
-            r"the range 2 to 1, logarithmic is empty",
+            r"the range 2 to 1, logarithmic is invalid\. Expected low < high",
         ),
         (lambda s: s.update(claims=[{"text": "x"}]), r"study.claims\[0\]: the field 'source' is missing"),
     ],
