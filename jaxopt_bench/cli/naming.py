@@ -238,8 +238,8 @@ def _last_written(run: pathlib.Path) -> float:
 def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
     """Returns the directory of a run: `name` itself, or the last run in the folder `name`.
 
-    The last run is the one that wrote its config.json or its metrics last. `name` is looked up as a path first, and then in
-    `runs_dir`.
+    The last run is the one that wrote its config.json or its metrics last. `name` is looked up as a path first, and
+    then in `runs_dir`.
 
     Args:
       name: the directory of a run or a folder of runs: a path, or a path in `runs_dir`, such as an experiment's name.
