@@ -54,7 +54,15 @@ def test_the_pages_contain_python_blocks():
     assert len(BLOCKS) >= 5
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[block.strip().splitlines()[0] for block in BLOCKS])
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(
+            block, id=block.strip().splitlines()[0], marks=[pytest.mark.slow] if "run_study(" in block else []
+        )
+        for block in BLOCKS
+    ],
+)
 def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")

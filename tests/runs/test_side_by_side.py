@@ -106,6 +106,7 @@ def test_runs_that_leave_a_population_keep_the_choice_until_a_code_path_is_given
         assert_same(run, other)
 
 
+@pytest.mark.slow
 def test_threads_stop_at_a_signal_and_skip_members_that_have_diverged(experiments, tmp_path, options):
     wild = dataclasses.replace(experiments[0], optimizer=SGD(learning_rate=1e30))
     mixed = [wild, *experiments]

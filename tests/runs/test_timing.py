@@ -67,6 +67,7 @@ def test_evaluation_time_is_extrapolated_and_the_test_split_is_not_read(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_measured_program_is_compiled_again_and_not_cached(tiny, tmp_path, digits_dir):
     """This runs in a separate process, whose compiled programs are cached in a folder."""
     variables = {
