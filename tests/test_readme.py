@@ -57,9 +57,7 @@ def test_the_pages_contain_python_blocks():
 @pytest.mark.parametrize(
     "block",
     [
-        pytest.param(
-            block, id=block.strip().splitlines()[0], marks=[pytest.mark.slow] if "run_study(" in block else []
-        )
+        pytest.param(block, id=block.strip().splitlines()[0], marks=[pytest.mark.slow] if "run_study(" in block else [])
         for block in BLOCKS
     ],
 )
