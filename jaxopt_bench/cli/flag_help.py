@@ -88,10 +88,10 @@ def _describe_field(field: StructFieldSpec) -> StructFieldSpec:
         metadata = kind.__metadata__ if typing.get_origin(kind) is Annotated else ()
         bare = kind.__origin__ if metadata else kind
         kind = Annotated[(bare, tyro.conf.arg(help_behavior_hint="(optional)"), *metadata)]
-    return dataclasses.replace(field, type=kind, helptext=_joined(field.helptext))
+    return dataclasses.replace(field, type=kind, helptext=_join_lines(field.helptext))
 
 
-def _joined(text: str | Callable[[], str | None] | None) -> Callable[[], str | None]:
+def _join_lines(text: str | Callable[[], str | None] | None) -> Callable[[], str | None]:
     """Returns a function that returns a text as one line; docstrings are read only if help is shown."""
 
     def join() -> str | None:
