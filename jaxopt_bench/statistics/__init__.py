@@ -28,7 +28,7 @@ from jaxopt_bench.statistics.resolution import least_deviation, share_step
 from jaxopt_bench.statistics.score_profiles import ScoreProfile, score_profiles
 from jaxopt_bench.statistics.scores import Scores, bootstrap_scores
 from jaxopt_bench.statistics.shared_settings import SharedSetting, shared_setting
-from jaxopt_bench.statistics.signed_ranks import signed_rank_p_value, signed_rank_pairs
+from jaxopt_bench.statistics.signed_ranks import signed_rank_p_value
 from jaxopt_bench.statistics.speedups import SpeedUp, median_speed_up, speed_up
 from jaxopt_bench.statistics.variance import variance_shares
 
@@ -74,7 +74,6 @@ __all__ = [
     "share_step",
     "shared_setting",
     "signed_rank_p_value",
-    "signed_rank_pairs",
     "spearman",
     "speed_up",
     "steps_to_target",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from jaxopt_bench.statistics.checks import check_finite
-from jaxopt_bench.statistics.comparisons import holm
 
 
 def signed_rank_p_value(differences: Sequence[float]) -> float:
@@ -25,7 +23,10 @@ def signed_rank_p_value(differences: Sequence[float]) -> float:
     Raises:
       UserError: if there are no differences, or a difference is not finite.
 
-    Source: Wilcoxon 1945, "Individual comparisons by ranking methods".
+    Unlike tests of mean ranks, it does not depend on other contenders.
+
+    Sources: Wilcoxon 1945, "Individual comparisons by ranking methods"; Benavoli, Corani and Mangili 2016, "Should we
+    really use post-hoc tests based on mean-ranks?"
     """
     check_finite("differences", differences)
     values = np.asarray(differences, np.float64)
@@ -43,22 +44,3 @@ def signed_rank_p_value(differences: Sequence[float]) -> float:
     positive = int(doubled[values > 0].sum())
     far = abs(2 * positive - total)
     return min(1.0, float(ways[np.abs(2 * np.arange(total + 1) - total) >= far].sum()))
-
-
-def signed_rank_pairs(scores: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Returns the p value of each pair of contenders, and the p value adjusted for all pairs by Holm's method.
-
-    Unlike tests of mean ranks, the test of a pair does not depend on the other contenders.
-
-    Args:
-      scores: the scores by contender and workload.
-
-    Returns:
-      The p values in the order of `itertools.combinations(scores, 2)`.
-
-    Source: Benavoli, Corani and Mangili 2016, "Should we really use post-hoc tests based on mean-ranks?"
-    """
-    pairs = itertools.combinations(np.asarray(scores, np.float64), 2)
-    p_values = [signed_rank_p_value((first - second).tolist()) for first, second in pairs]
-    adjusted = holm(p_values)
-    return [(p, q) for p, q in zip(p_values, adjusted, strict=True) if q is not None]

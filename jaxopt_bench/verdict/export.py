@@ -29,8 +29,9 @@ Intervals are [low, high] with 95% confidence, or null. The object has these fie
   * `score_margin`: the scores of equally good optimizers can differ by this much because of the seeds.
   * `scales`: by workload: `zero` and `one` (the results with these scores), `logarithmic`, `zero_is_untrained`.
   * `friedman`: `statistic`, `f_statistic`, `p_value`, `critical_difference` (of mean ranks, Nemenyi).
+  * `focus`: the names of the optimizers whose pairs are tested; empty if every pair is.
   * `pairs`: `first` (the higher score), `second`, `better_on` (a number of workloads), `p_value` (Wilcoxon's
-    signed-rank test), `p_adjusted` (Holm), `significant`.
+    signed-rank test), `p_adjusted` (Holm; null if the pair is not tested), `significant`.
   * `single_settings`: of each tuned optimizer, if trials are the same on all workloads: `name`, `values`, `score`,
     `interval`, `left_out` (the score on each workload of the setting chosen on the others), `tuned`, `tuned_is_fresh`,
     `gain`, `gain_interval`, `expected_best` (by number of trials).
@@ -154,6 +155,7 @@ def _suite(suite: SuiteVerdict) -> dict[str, Any]:
         },
         "friedman": {"statistic": test.statistic, "f_statistic": _finite(test.f_statistic), "p_value": test.p_value,
                      "critical_difference": test.critical_difference},
+        "focus": list(suite.focus),
         "pairs": [
             {"first": p.first, "second": p.second, "better_on": p.better_on, "p_value": p.p_value,
              "p_adjusted": p.adjusted, "significant": p.significant}

@@ -19,11 +19,13 @@ from jaxopt_bench.statistics import (
     aggregate_ranks,
     aggregate_scores,
     friedman,
+    holm,
     median_speed_up,
     score_profiles,
-    signed_rank_pairs,
+    signed_rank_p_value,
 )
 from jaxopt_bench.study import Document
+from jaxopt_bench.user_config import UserDefined
 from jaxopt_bench.verdict.ranking import Ranking
 from jaxopt_bench.verdict.reference import ReferenceComparison, compare_with_reference, reference_of
 from jaxopt_bench.verdict.samples import samples
@@ -44,19 +46,19 @@ class SuitePair:
       first, second: their names.
       better_on: the number of workloads on which the mean score of the first is higher.
       p_value: two-sided, of Wilcoxon's signed-rank test of the mean scores on each workload.
-      adjusted: the p value, adjusted for all pairs by Holm's method.
+      adjusted: the p value, adjusted by Holm's method for all pairs that are tested; None if this pair is not.
     """
 
     first: str
     second: str
     better_on: int
     p_value: float
-    adjusted: float
+    adjusted: float | None
 
     @property
     def significant(self) -> bool:
-        """Whether the difference holds for other workloads of this kind, corrected for all pairs."""
-        return self.adjusted <= 1 - CONFIDENCE
+        """Whether the pair is tested, and the difference holds for other workloads of this kind."""
+        return self.adjusted is not None and self.adjusted <= 1 - CONFIDENCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +78,10 @@ class SuiteVerdict:
       ranks: the mean over workloads of each contender's rank, see `statistics.aggregate_ranks`.
       friedman: Friedman's test of the ranks, with the critical difference of Nemenyi; its `mean_ranks` are in the order
         of `runs`.
-      pairs: every pair of contenders, tested by Wilcoxon's signed-rank test. Unlike Nemenyi's test, it does not depend
-        on the other contenders, and it has more power, so it decides (Benavoli et al. 2016).
+      focus: the contenders that are compared with all others, see `focus_of`; empty if every pair is tested.
+      pairs: every pair of contenders. Those with a contender of `focus` are tested by Wilcoxon's signed-rank test.
+        Unlike Nemenyi's test, it does not depend on the other contenders, and it has more power, so it decides
+        (Benavoli et al. 2016).
       profiles: the share of runs above each score, by contender.
       reference: the contender to compare the others with; None if there is none, or it has no results.
       versus: the comparisons with the reference, by contender and workload.
@@ -94,6 +98,7 @@ class SuiteVerdict:
     score_margin: float | None
     ranks: Mapping[str, Aggregate]
     friedman: Friedman
+    focus: tuple[str, ...]
     pairs: tuple[SuitePair, ...]
     profiles: Mapping[str, ScoreProfile]
     reference: str | None
@@ -133,8 +138,34 @@ class SuiteVerdict:
 
     @property
     def least_p_value(self) -> float:
-        """The smallest possible adjusted p value of a pair, with this number of workloads and pairs."""
-        return min(1.0, len(self.pairs) * 2.0 ** (1 - len(self.workloads)))
+        """The smallest possible adjusted p value of a pair, with this number of workloads and tested pairs."""
+        return min(1.0, self.tested_pairs * 2.0 ** (1 - len(self.workloads)))
+
+    @property
+    def tested_pairs(self) -> int:
+        """The number of pairs that are tested together."""
+        return sum(pair.adjusted is not None for pair in self.pairs)
+
+
+def focus_of(document: Document, reference: str | None, contenders: Sequence[str]) -> tuple[str, ...]:
+    """Returns the contenders that a study's question is about. Over all workloads, only their pairs are tested.
+
+    The more pairs are tested, the larger is the difference that is significant. With many contenders and few workloads,
+    no difference could be significant if every pair were tested. The question does not depend on the results: a study
+    with optimizers of users and others is about those of the users, and another study about the reference.
+
+    Args:
+      document: the document of the study.
+      reference: the contender to compare the others with; None if there is none.
+      contenders: the names of the contenders that count.
+
+    Returns:
+      The names; empty if every pair is tested.
+    """
+    own = [c.name for c in document.study.contenders if isinstance(c.optimizer, UserDefined) and c.name in contenders]
+    if own and len(own) < len(contenders):
+        return tuple(own)
+    return (reference,) if reference is not None and reference in contenders else ()
 
 
 def compute_suite_verdict(
@@ -171,7 +202,8 @@ def compute_suite_verdict(
     ordered = {name: runs[name] for name in sorted(complete, key=lambda name: -by_score.of[name].value)}
     name = reference_of(document, reference)
     versus = _versus(results, document, [r for r in found.rankings if r.workload in scales], name, [*ordered])
-    means = [[statistics.fmean(values) for values in own.values()] for own in ordered.values()]
+    means = {name: [statistics.fmean(values) for values in own.values()] for name, own in ordered.items()}
+    focus = focus_of(document, name if versus else None, complete)
     return SuiteVerdict(
         workloads=tuple(scales),
         left_out=tuple(r.workload for r in found.rankings if r.workload not in scales),
@@ -181,8 +213,9 @@ def compute_suite_verdict(
         scores={name: by_score.of[name] for name in ordered},
         score_margin=by_score.margin,
         ranks=aggregate_ranks(ordered).of,
-        friedman=friedman((-np.array(means)).tolist(), CONFIDENCE),
-        pairs=_pairs([*ordered], means),
+        friedman=friedman((-np.array([*means.values()])).tolist(), CONFIDENCE),
+        focus=focus,
+        pairs=_pairs(means, focus),
         profiles=score_profiles(ordered, TAUS, CONFIDENCE),
         reference=name if versus else None,
         versus=versus,
@@ -215,8 +248,13 @@ def _median(versus: Mapping[str, ReferenceComparison], workloads: Mapping[str, S
     return median_speed_up(known) if known.keys() == workloads.keys() else None
 
 
-def _pairs(names: Sequence[str], means: Sequence[Sequence[float]]) -> tuple[SuitePair, ...]:
-    """Returns every pair of contenders, given their mean scores by workload."""
-    better = [sum(a > b for a, b in zip(one, two, strict=True)) for one, two in itertools.combinations(means, 2)]
-    tests = zip(itertools.combinations(names, 2), better, signed_rank_pairs(means), strict=True)
-    return tuple(SuitePair(*pair, count, *p_values) for pair, count, p_values in tests)
+def _pairs(means: Mapping[str, Sequence[float]], focus: Sequence[str]) -> tuple[SuitePair, ...]:
+    """Returns every pair of contenders, given their mean scores by workload. Pairs outside `focus` are not tested."""
+    pairs = [*itertools.combinations(means, 2)]
+    p_values = [signed_rank_p_value(np.subtract(means[one], means[two]).tolist()) for one, two in pairs]
+    tested = [p if not focus or {*pair} & {*focus} else None for pair, p in zip(pairs, p_values, strict=True)]
+    better = [sum(a > b for a, b in zip(means[one], means[two], strict=True)) for one, two in pairs]
+    return tuple(
+        SuitePair(*pair, count, p, adjusted)
+        for pair, count, p, adjusted in zip(pairs, better, p_values, holm(tested), strict=True)
+    )

@@ -73,8 +73,7 @@ def _seeds(found: SuiteVerdict) -> str:
 
 def _workloads(found: SuiteVerdict) -> str:
     """Returns a sentence about the conclusions for other workloads of this kind."""
-    first, *others = found.scores
-    count, pairs = len(found.workloads), len(found.pairs)
+    count, pairs = len(found.workloads), found.tested_pairs
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
     test = f"Wilcoxon's signed-rank test over {count} workloads{corrected}"
     if found.least_p_value > 0.05:
@@ -82,6 +81,10 @@ def _workloads(found: SuiteVerdict) -> str:
             f"Whether this holds for other workloads cannot be settled: by {test}, no difference can have a p value "
             f"below {found.least_p_value:.2f}."
         )
+    if found.focus:
+        clauses = "; ".join(clause for name in found.focus for clause in _elsewhere(found, name))
+        return f"On other workloads of this kind, {clauses} ({test})."
+    first, *others = found.scores
     behind = [name for name in others if found.likely_ahead(first, name)]
     if len(behind) == len(others):
         return f"It is likely to lead on other workloads of this kind, too ({test})."
@@ -94,6 +97,23 @@ def _workloads(found: SuiteVerdict) -> str:
     some = sum(pair.significant for pair in found.pairs)
     elsewhere = f"; {some} of all {pairs} pairs differ{'s' * (some == 1)} significantly" if some else ""
     return f"None of its leads is certain to hold on other workloads of this kind{elsewhere} ({test})."
+
+
+def _elsewhere(found: SuiteVerdict, name: str) -> list[str]:
+    """Returns clauses about the differences between a contender and the others on other workloads."""
+    others = [other for other in found.runs if other != name]
+    ahead = [other for other in others if found.likely_ahead(other, name)]
+    behind = [other for other in others if found.likely_ahead(name, other)]
+    if not ahead and not behind:
+        return [f"no difference between {name} and another optimizer is certain"]
+    clauses = [
+        f"{_names(some)} {'is' if len(some) == 1 else 'are'} likely to be {place} {name}"
+        for some, place in ((ahead, "ahead of"), (behind, "behind"))
+        if some
+    ]
+    if rest := [other for other in others if other not in (*ahead, *behind)]:
+        clauses.append(f"for {_names(rest)} this depends on the choice of workloads")
+    return clauses
 
 
 def _counted(kind: str, names: Sequence[str]) -> str:

@@ -9,13 +9,7 @@ import pytest
 import scipy.stats
 
 from jaxopt_bench import UserError
-from jaxopt_bench.statistics import (
-    critical_difference,
-    friedman,
-    holm,
-    signed_rank_p_value,
-    signed_rank_pairs,
-)
+from jaxopt_bench.statistics import critical_difference, friedman, signed_rank_p_value
 
 DEMSAR = [  # Demsar's table 6: the ranks of C4.5, C4.5+m, C4.5+cf and C4.5+m+cf on 14 data sets
     [4, 1, 4, 4, 4, 1, 3, 2.5, 4, 2.5, 4, 3, 4, 3],
@@ -103,14 +97,6 @@ def test_limiting_cases_of_the_signed_rank_test():
     assert signed_rank_p_value([1.0 + i for i in range(12)]) == 2**-11
     assert signed_rank_p_value([0.0, 0.0]) == 1
     assert signed_rank_p_value([1.0, -1.0]) == 1
-
-
-def test_p_values_of_all_pairs_are_adjusted_by_holms_method():
-    scores = np.random.default_rng(5).normal(size=(4, 12)) + np.arange(4)[:, None]
-    found = signed_rank_pairs(scores.tolist())
-    pairs = [scipy.stats.wilcoxon(a, b, method="exact").pvalue for a, b in itertools.combinations(scores, 2)]
-    assert [p for p, _ in found] == pytest.approx(pairs)
-    assert [q for _, q in found] == pytest.approx(holm(pairs))
 
 
 def test_too_few_contenders_or_workloads_are_refused():
