@@ -10,7 +10,7 @@ import polars as pl
 
 from jaxopt_bench.formatting import format_value, short_names
 from jaxopt_bench.measures import Measure, measures
-from jaxopt_bench.problems import Metric
+from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.reports.quantity import Quantity
 from jaxopt_bench.results import Results, metrics_of, workload_metrics
 from jaxopt_bench.results.columns import (
@@ -55,6 +55,8 @@ class WorkloadData:
       curves: one row per measurement at the end of an epoch: `path`, `series`, `repetition`, `seed`, `phase`, `split`,
         `step`, `epoch`, a column for each metric, and the training `seconds` until then (null if they were not
         measured).
+      steps: one row per line of training steps within epochs: `path`, `series`, `repetition`, `seed`, `step`, `epoch`,
+        and means over the steps since the last line: `train_loss` and `grad_norm`.
       study: the study of the runs; None for runs of no study.
       ranking: the study's verdict on this workload.
       tag: the prefix of its file names if a report has several subjects.
@@ -68,6 +70,7 @@ class WorkloadData:
     series: tuple[str, ...]
     runs: pl.DataFrame
     curves: pl.DataFrame
+    steps: pl.DataFrame
     study: Study | None = None
     ranking: Ranking | None = None
     tag: str = ""
@@ -139,8 +142,8 @@ def split_runs(results: Results) -> list[WorkloadData]:
         metrics = metrics_of(named_rows["metrics"])
         varied = _varied(named_rows)
         runs = _runs(named_rows, metrics, "final", varied)
-        curves = _curves(runs, results.curves, metrics)
-        subject = WorkloadData(workload, metrics, (), runs, curves, note=note.strip(), varied=varied)
+        curves, steps = _curves(runs, results.curves, metrics), _steps(runs, results.curves)
+        subject = WorkloadData(workload, metrics, (), runs, curves, steps, note=note.strip(), varied=varied)
         found.append(dataclasses.replace(subject, series=_by_headline(subject)))
     return found
 
@@ -236,7 +239,8 @@ def _of_workload(results: Results, document: Document, ranking: Ranking) -> Work
     runs = runs.with_columns(
         pl.when(lost).then(value).otherwise(pl.col(name)).alias(name) for name, value in untrained.items()
     )
-    return WorkloadData(ranking.workload, metrics, order, runs, _curves(runs, results.curves, metrics), study, ranking)
+    curves, steps = _curves(runs, results.curves, metrics), _steps(runs, results.curves)
+    return WorkloadData(ranking.workload, metrics, order, runs, curves, steps, study, ranking)
 
 
 def _runs(rows: pl.DataFrame, metrics: Sequence[Metric], at: str, varied: Sequence[str] = ()) -> pl.DataFrame:
@@ -268,9 +272,7 @@ def _by_headline(subject: WorkloadData) -> tuple[str, ...]:
 
 
 def _curves(runs: pl.DataFrame, lines: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
-    shown = runs.filter(pl.col("phase").is_in(CURVE_PHASES), pl.col("shown")).select(
-        "path", "series", "repetition", "seed", "phase"
-    )
+    shown = _with_curves(runs).select("path", "series", "repetition", "seed", "phase")
     values = [pl.col(m.name) if m.name in lines.columns else pl.lit(None, pl.Float64).alias(m.name) for m in metrics]
     ends = lines.filter(pl.col("split").is_in(SPLITS)).select("path", "split", "step", "epoch", *values)
     clock = (
@@ -280,6 +282,19 @@ def _curves(runs: pl.DataFrame, lines: pl.DataFrame, metrics: Sequence[Metric]) 
     )
     joined = ends.join(shown, on="path", how="inner").join(clock, on=["path", "step"], how="left")
     return joined.sort("series", "seed", "path", "split", "step")
+
+
+def _steps(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    shown = _with_curves(runs).select("path", "series", "repetition", "seed")
+    loss = pl.col(LOSS) if LOSS in lines.columns else pl.lit(None, pl.Float64)
+    within = lines.filter(pl.col("split") == "train_steps")
+    values = within.select("path", "step", "epoch", loss.alias("train_loss"), "grad_norm")
+    return values.join(shown, on="path", how="inner").sort("series", "seed", "path", "step")
+
+
+def _with_curves(runs: pl.DataFrame) -> pl.DataFrame:
+    """Returns the runs whose curves are shown."""
+    return runs.filter(pl.col("phase").is_in(CURVE_PHASES), pl.col("shown"))
 
 
 def bands(curves: pl.DataFrame, limits: tuple[float | None, float | None] = (None, None)) -> pl.DataFrame:

@@ -194,7 +194,9 @@ def test_intervals_of_final_results_stay_within_the_range_of_an_accuracy():
     about = subject()
     accuracy = pl.when(pl.col("seed") % 2 == 0).then(1.0).otherwise(0.97)
     runs = about.runs.filter(pl.col("phase") != "finalist").with_columns(test_accuracy=accuracy)
-    loose = WorkloadData("loose", about.metrics, about.series, runs.with_columns(phase=pl.lit("run")), about.curves)
+    loose = WorkloadData(
+        "loose", about.metrics, about.series, runs.with_columns(phase=pl.lit("run")), about.curves, about.steps
+    )
     for each in (loose, dataclasses.replace(about, ranking=None, runs=runs)):
         means = drawn(final_results(each, assign_styles(NAMES))).data["means"]
         assert means["high"].to_list() == [100.0] * len(means)

@@ -13,6 +13,7 @@ from jaxopt_bench.reports.charts.curves import (
 )
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
 from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity, settings_map
+from jaxopt_bench.reports.charts.steps import gradient_norm, loss_of_steps
 from jaxopt_bench.reports.charts.suite import suite_figures
 from jaxopt_bench.reports.charts.targets import profiles, time_to_target
 from jaxopt_bench.reports.figure import Figure
@@ -22,11 +23,13 @@ from jaxopt_bench.reports.workload_data import WorkloadData
 Chart = Callable[[WorkloadData, Mapping[str, SeriesStyle]], Figure | None]
 
 CHARTS: tuple[Chart, ...] = (
+    loss_of_steps,
     training_loss,
     test_curve,
     validation_curve,
     clean_training_loss,
     clean_training_curve,
+    gradient_norm,
     trade_off,
     final_results,
     sensitivity,

@@ -28,7 +28,7 @@ from jaxopt_bench.reports.workload_data import CURVE_PHASES, WorkloadData, bands
 MOST_POINTS = 400
 """The maximum number of points of a curve. A longer curve is thinned out; see `thin_out`."""
 ROOM = 0.05
-"""The share of the range of means that is free space above and below them."""
+"""The share of the range of values that is free space above and below them."""
 
 
 def training_loss(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Figure | None:
@@ -96,9 +96,8 @@ def _curve(subject: WorkloadData, styles: Mapping[str, SeriesStyle], quantity: Q
     if len(lost):
         several = f"{len(lost)} runs diverged; they count" if len(lost) > 1 else "1 run diverged; it counts"
         said.append(f"{several} up to the last finite value.")
-    if len(drawn) < len(found):
-        said.append(f"{len(drawn):,} of {len(found):,} points are drawn; each section keeps its least and greatest.")
-    chart = _bands_chart(styles, quantity.title, scale_from(low, high, logarithmic), what)
+    said += thinning_in_words(drawn, found)
+    chart = bands_chart(styles, quantity.title, scale_from(low, high, logarithmic), what)
     columns = {
         "series": "optimizer", "epoch": "epoch", "mean": quantity.title, "low": "interval from", "high": "to",
         "seeds": what,
@@ -107,17 +106,20 @@ def _curve(subject: WorkloadData, styles: Mapping[str, SeriesStyle], quantity: Q
     return Figure(name, title, " ".join(said), chart, {"curves": drawn}, columns, over_time=True)
 
 
-def _bands_chart(styles: Mapping[str, SeriesStyle], y_title: str, y_scale: alt.Scale, what: str) -> alt.TopLevelMixin:
-    """Returns lines of means, bands of intervals, and dots near the pointer.
+def bands_chart(
+    styles: Mapping[str, SeriesStyle], y_title: str, y_scale: alt.Scale, what: str, over: str = "epoch"
+) -> alt.TopLevelMixin:
+    """Returns lines, bands around them, and dots near the pointer.
 
     Args:
       styles: the styles of the optimizers.
-      y_title: the title of the axis of means.
-      y_scale: the scale of the axis of means.
-      what: the unit of the means: "seeds" or "searches".
+      y_title: the title of the y-axis.
+      y_scale: the scale of the y-axis.
+      what: the unit over which the bands extend: "seeds" or "searches".
+      over: the column of x: "epoch" or "step".
     """
     x = alt.X(
-        "epoch:Q", title="epoch", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(tickCount=6, format=".6~g")
+        f"{over}:Q", title=over, scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(tickCount=6, format=".6~g")
     )
     y = alt.Y("mean:Q", title=y_title, scale=y_scale)
     base = alt.Chart(alt.NamedData("curves"))
@@ -132,7 +134,7 @@ def _bands_chart(styles: Mapping[str, SeriesStyle], y_title: str, y_scale: alt.S
     )
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
-        alt.Tooltip("epoch:Q", format=",.4~f"),
+        alt.Tooltip(f"{over}:Q", format=",.4~f"),
         alt.Tooltip("mean:Q", title=y_title, format=".4~g"),
         alt.Tooltip("low:Q", title="interval from", format=".4~g"),
         alt.Tooltip("high:Q", title="to", format=".4~g"),
@@ -143,6 +145,13 @@ def _bands_chart(styles: Mapping[str, SeriesStyle], y_title: str, y_scale: alt.S
         opacity=alt.when(near).then(alt.value(1)).otherwise(alt.value(0)),
     ).add_params(near).properties(name=HOVER)  # fmt: skip
     return alt.layer(band, line, dots).add_params(hideable())
+
+
+def thinning_in_words(drawn: pl.DataFrame, found: pl.DataFrame) -> list[str]:
+    """Returns a sentence about the points that `thin_out` left out; none if there are none."""
+    if len(drawn) == len(found):
+        return []
+    return [f"{len(drawn):,} of {len(found):,} points are drawn; each section keeps its least and greatest."]
 
 
 def _over(seeds: pl.Series, what: str) -> str:
