@@ -56,7 +56,8 @@ class WorkloadData:
         `step`, `epoch`, a column for each metric, and the training `seconds` until then (null if they were not
         measured).
       steps: one row per line of training steps within epochs: `path`, `series`, `repetition`, `seed`, `step`, `epoch`,
-        and means over the steps since the last line: `train_loss` and `grad_norm`.
+        and means over the steps since the last line: `train_loss` and `grad_norm`. A line at the end of an epoch over
+        less than half as many steps as other lines is left out, since it is noisier.
       study: the study of the runs; None for runs of no study.
       ranking: the study's verdict on this workload.
       tag: the prefix of its file names if a report has several subjects.
@@ -288,6 +289,7 @@ def _steps(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     shown = _with_curves(runs).select("path", "series", "repetition", "seed")
     loss = pl.col(LOSS) if LOSS in lines.columns else pl.lit(None, pl.Float64)
     within = lines.filter(pl.col("split") == "train_steps")
+    within = within.filter((2 * pl.col("steps") >= pl.col("steps").max().over("path")).fill_null(value=True))
     values = within.select("path", "step", "epoch", loss.alias("train_loss"), "grad_norm")
     return values.join(shown, on="path", how="inner").sort("series", "seed", "path", "step")
 

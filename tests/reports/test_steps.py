@@ -28,7 +28,7 @@ def subject(epochs: int = 1) -> WorkloadData:
     rows = results.runs.filter(pl.col("phase").is_in(["confirmation", "trial"])).to_dicts()
     lines = [
         {"path": row["path"], "split": "train_steps", "step": step, "epoch": step / 10,
-         "loss": loss_at(row["contender"], row["seed"], step), "grad_norm": 3.0 * row["seed"] + step}
+         "steps": 5, "loss": loss_at(row["contender"], row["seed"], step), "grad_norm": 3.0 * row["seed"] + step}
         for row in rows
         for step in range(5, 10 * epochs + 1, 5)
     ]  # fmt: skip
@@ -65,6 +65,19 @@ def test_without_lines_of_training_steps_nothing_is_drawn():
     (found,) = split_study(results, document, verdict(results, document))
     assert loss_of_steps(found, STYLES) is None
     assert gradient_norm(found, STYLES) is None
+
+
+def test_a_line_over_few_steps_at_the_end_of_an_epoch_is_left_out():
+    results, document = make_results(make_study(NAMES), epochs=1)
+    (path, *_) = results.runs.filter(pl.col("phase") == "confirmation")["path"]
+    lines = pl.DataFrame(
+        {"path": path, "split": "train_steps", "step": [4, 8, 10, 11], "epoch": [0.4, 0.8, 1.0, 1.1],
+         "steps": [4, 4, 2, 1], "loss": 1.0, "grad_norm": 1.0}
+    )  # fmt: skip
+    lines = lines.cast({n: results.curves.schema[n] for n in lines.columns})
+    results = dataclasses.replace(results, curves=pl.concat([results.curves, lines], how="diagonal"))
+    (found,) = split_study(results, document, verdict(results, document))
+    assert found.steps["step"].to_list() == [4, 8, 10]
 
 
 def test_an_infinite_gradient_norm_is_left_out():

@@ -46,7 +46,7 @@ def _steps(
     )
     drawn = thin_out(found.sort("series", "step"), ["series"], "mean", MOST_POINTS)
     drawn = drawn.with_columns(pl.col("low").alias("bottom"))
-    said = [text, "Each point is a mean over the steps between two lines of metrics."]
+    said = [text, "Each point is a mean over the steps since the last point."]
     if (found["seeds"] > 1).any():
         said.append("Lines are medians over seeds; bands extend from the lowest to the highest seed.")
     said += thinning_in_words(drawn, found)
