@@ -42,6 +42,11 @@ def format_percent(share: float) -> str:
     return f"{100 * share:.1f}".removesuffix(".0") + "%"
 
 
+def format_count(count: int, noun: str) -> str:
+    """Returns a number with its noun, which gets an s unless the number is one: "1 epoch", "3 epochs"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def short_names(fields: Iterable[str]) -> dict[str, str]:
     """Returns a short name for each field: its last part, or the whole name if two fields have the same last part."""
     lasts = {field: field.rpartition(".")[2] for field in fields}

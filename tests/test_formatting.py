@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jaxopt_bench.formatting import format_bytes, format_percent, join_words
+from jaxopt_bench.formatting import format_bytes, format_count, format_percent, join_words
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,7 @@ def test_bytes_have_two_digits_in_the_largest_unit(count, text):
 
 def test_a_list_in_a_sentence_has_an_and_before_its_last_item():
     assert [join_words(["a"]), join_words(["a", "b"]), join_words(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_a_noun_has_an_s_unless_its_number_is_one():
+    assert [format_count(count, "run") for count in (0, 1, 2, 1234)] == ["0 runs", "1 run", "2 runs", "1,234 runs"]

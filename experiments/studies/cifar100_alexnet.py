@@ -6,6 +6,8 @@ Studies: `cifar100_alexnet`: both optimizers with these values, and both tuned, 
          is tuned with and without momentum. The student study uses none, so its claims are tested without momentum.
          `cifar100_alexnet_as_published`: the runs of the student study (batch size 4, 300 epochs) with several seeds.
          Each run takes 7 to 9 days on two cores.
+         `cifar100_alexnet_first_steps`: the first 5,000 steps of these runs, and of AdamW with two changes that are
+         usual against a bad start: a warm-up over 1,000 steps, and a learning rate of 1e-4.
          `cifar100_alexnet_small`: the small AlexNet over 5 epochs. All optimizers are tuned, and Padam is included. It
          takes three hours on two cores.
 Spaces:  those of `Optimizer.search_space`: the same number of decades of learning rates and of weight decays for each.
@@ -17,7 +19,7 @@ Run:     make compare STUDY=cifar100_alexnet_small
 import dataclasses
 
 from jaxopt_bench import catalog
-from jaxopt_bench.optimizers import SGD, AdamW, Cosine, MultiStep, Optimizer, Padam, Schedule, Space
+from jaxopt_bench.optimizers import SGD, AdamW, Constant, Cosine, MultiStep, Optimizer, Padam, Schedule, Space
 from jaxopt_bench.study import Claim, Comparison, Contender, Study, Target
 
 SOURCE = "a student study of SGD and AdamW on AlexNet and CIFAR-100, one run each"
@@ -73,6 +75,9 @@ AT_HALF_AND_TWO_THIRDS = MultiStep(boundaries=(50, 200 / 3), factor=0.1)  # 150 
 
 MODERN = catalog.find("cifar100_alexnet_sgd_modern").workload
 AS_PUBLISHED = catalog.find("cifar100_alexnet_sgd").workload
+FIRST_STEPS = dataclasses.replace(  # the examples that are not used for training become validation examples
+    AS_PUBLISHED, epochs=1, problem=dataclasses.replace(AS_PUBLISHED.problem, validation_fraction=0.6)
+)
 SMALL = dataclasses.replace(catalog.find("cifar100_alexnet_small_sgd").workload, epochs=5)
 
 STUDIES = {
@@ -106,6 +111,18 @@ STUDIES = {
         seeds=5,
         track_test=True,
         claims=claims("sgd", "adamw", "at its own setting", SEVERAL_SEEDS),
+    ),
+    "cifar100_alexnet_first_steps": Study(
+        name="cifar100_alexnet_first_steps",
+        question="How does training begin at the first seed study's setting, and what helps AdamW?",
+        workloads=(FIRST_STEPS,),
+        contenders=(
+            fixed("sgd", STUDYS_SGD, Constant()),
+            fixed("adamw", STUDYS_ADAMW, Constant()),
+            fixed("adamw_warmup", STUDYS_ADAMW, Constant(warmup=0.2)),
+            fixed("adamw_1e-4", dataclasses.replace(STUDYS_ADAMW, learning_rate=1e-4), Constant()),
+        ),
+        seeds=3,
     ),
     "cifar100_alexnet_small": Study(
         name="cifar100_alexnet_small",

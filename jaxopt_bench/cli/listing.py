@@ -18,6 +18,7 @@ from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.cli.printing import names_table
 from jaxopt_bench.config import Config
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.formatting import format_count
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
 from jaxopt_bench.problems import PROBLEMS
@@ -78,8 +79,10 @@ def _studies_table(studies: Mapping[str, Study]) -> Table:
 
 
 def _size_in_words(study: Study) -> str:
-    trials = [f"{study.trials} trials"] if study.trials else []
-    return ", ".join([f"{len(study.contenders)} optimizers", *trials, f"{study.seeds} confirmation seeds"])
+    trials = [format_count(study.trials, "trial")] if study.trials else []
+    return ", ".join(
+        [format_count(len(study.contenders), "optimizer"), *trials, format_count(study.seeds, "confirmation seed")]
+    )
 
 
 def _workloads_in_words(study: Study) -> str:
@@ -87,7 +90,7 @@ def _workloads_in_words(study: Study) -> str:
         lengths = sorted({workload.epochs for workload in study.workloads})
         epochs = str(lengths[0]) if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
         return f"{len(study.workloads)} workloads, {epochs} epochs"
-    return "\n".join(f"{workload.name}, {workload.epochs} epochs" for workload in study.workloads)
+    return "\n".join(f"{workload.name}, {format_count(workload.epochs, 'epoch')}" for workload in study.workloads)
 
 
 def _datasets_table() -> Table:

@@ -14,7 +14,7 @@ from rich.text import Text
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import Job
 from jaxopt_bench.compare.rungs import current_rung
-from jaxopt_bench.formatting import format_duration, join_words
+from jaxopt_bench.formatting import format_count, format_duration, join_words
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import LiveDisplay, Reporter
@@ -169,7 +169,7 @@ class DisplayedProgress(Progress):
                 self._choose(unit, found)
                 winners = [] if found.trial is None else plan_confirmations(study, unit, found.trial)
                 counts.confirmed = len(winners) - len(folder.unfinished(winners))
-        optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
+        optimizers = format_count(len(study.contenders), "optimizer")
         loads = ", ".join(w.name for w in study.workloads)
         self.say(f"{study.name}: {optimizers} on {loads}; {_runs_in_words(study)} each")
         self.say(str(folder.path))
@@ -389,7 +389,7 @@ def _runs_in_words(study: Study) -> str:
 
 
 def _seeds(count: int, kind: str) -> str:
-    return f"{count} {kind} seed{'s' * (count != 1)}"
+    return format_count(count, f"{kind} seed")
 
 
 def _many(job: Job) -> str:
@@ -400,5 +400,5 @@ def _many(job: Job) -> str:
     until = f" up to epoch {job.until_epoch}" if job.until_epoch is not None else ""
     trials = len({run.trial for run in job.runs})
     if job.kind == "trial" and trials < len(job.runs):
-        return f"{len(job.runs)} runs of {trials} trial{'s' * (trials != 1)}{until}"
+        return f"{len(job.runs)} runs of {format_count(trials, 'trial')}{until}"
     return f"{len(job.runs)} {words[job.kind]}{until}"

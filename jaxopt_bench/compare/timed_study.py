@@ -12,6 +12,7 @@ from jaxopt_bench.compare.costs import Costs, measure_costs
 from jaxopt_bench.compare.power import compute_study_power
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment, Workload
+from jaxopt_bench.formatting import format_count
 from jaxopt_bench.optimizers import OPTIMIZERS, Constant, Cosine, Schedule
 from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.runs import Options
@@ -75,12 +76,12 @@ def timed_study(
         if expected > minutes
         else ""
     )
-    length = f"{epochs} epoch{'s' * (epochs != 1)}"
+    length = format_count(epochs, "epoch")
     finalists, seeds = BUDGETS[runs]
     again = f", {finalists} finalists with {seeds} seeds" if finalists else ""
     planned = f"{runs} trials{again} and {runs} confirmation seeds"
     time = max(round(expected), 1)
-    reporter.say(f"{planned} of {length} each: about {time} minute{'s' * (time != 1)}{late}")
+    reporter.say(f"{planned} of {length} each: about {format_count(time, 'minute')}{late}")
     study = study_of(dataclasses.replace(workload, epochs=epochs), loaded, runs, costs.steps_per_epoch)
     reporter.say(compute_study_power(study).description)
     return study

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from jaxopt_bench.formatting import capitalise, format_duration, format_value, short_names
+from jaxopt_bench.formatting import capitalise, format_count, format_duration, format_value, short_names
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.table import NONE, NOT_REACHED, Table
@@ -136,7 +136,7 @@ def pairs_table(verdict: Verdict, ranking: Ranking) -> Table | None:
     one = "a search" if of_searches else "a run"
     note = (
         "The lead is the difference of the mean of the first and the mean of the second; it is positive if the first "
-        f"is better. p values are of Welch's t test, adjusted for {count} comparison{'s' * (count != 1)} by Holm's "
+        f"is better. p values are of Welch's t test, adjusted for {format_count(count, 'comparison')} by Holm's "
         f"method. The intervals contain all {count} true differences at once with a probability of 95% (Bonferroni)."
         f"{_of_examples(ranking)} Wins are counted over all pairs of {one} of the first and one of the second. "
         f"{many.capitalize()} needed: the number of {many} of each optimizer that would show a difference of this size "
@@ -210,7 +210,7 @@ def finalists_table(verdict: Verdict, ranking: Ranking) -> Table | None:
     if not rows:
         return None
     words = "steps to target" if by_steps else judged.words
-    seeds = f"{study.finalist_seeds} other seed{'s' * (study.finalist_seeds > 1)}"
+    seeds = format_count(study.finalist_seeds, "other seed")
     note = f"Each finalist was trained again with {seeds}. The result that made it a finalist does not count."
     columns = ["optimizer", "trial", f"mean {words}", "selected"]
     return _table("finalists", f"The finalists on {ranking.workload}", columns, rows, numbers, note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from jaxopt_bench.formatting import join_words
+from jaxopt_bench.formatting import format_count, join_words
 from jaxopt_bench.measures import SPLIT_WORDS, split_of
 from jaxopt_bench.optimizers import Axis, Choice, Constant, Space
 from jaxopt_bench.optimizers.text import schedule_in_words
@@ -84,7 +84,7 @@ def _halving(study: Study) -> list[str]:
     said = []
     for workload in study.workloads:
         first, *others = stages = study.rungs_on(workload, study.trials_on(workload))
-        parts = [f"{first.trials} trials are trained for {_epochs(first.epochs)}"]
+        parts = [f"{first.trials} trials are trained for {format_count(first.epochs, 'epoch')}"]
         parts += [f"the best {rung.trials} of these up to epoch {rung.epochs}" for rung in others]
         used = study.trial_seeds * training_epochs(stages)
         whole = study.trial_seeds * first.trials * workload.epochs
@@ -101,10 +101,6 @@ def _halving(study: Study) -> list[str]:
     ]
 
 
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' * (count != 1)}"
-
-
 def _selection(study: Study) -> list[str]:
     mean = "mean " if study.trial_seeds > 1 else ""
     best, by, when = "fewest", study.select.replace("_", " "), ""
@@ -117,7 +113,7 @@ def _selection(study: Study) -> list[str]:
             f"Select: the trial with the {best} {mean}{by}{when}, the earlier of equals; one that diverges counts "
             "against the budget and is never selected."
         ]
-    seeds = f"{study.finalist_seeds} other seed{'s' * (study.finalist_seeds > 1)}"
+    seeds = format_count(study.finalist_seeds, "other seed")
     return [
         f"Re-run: the {study.finalists} trials of each optimizer with the {best} {mean}{by}{when}, the earlier of "
         f"equals, are trained again with {seeds} each. A trial that diverges counts against the budget and is not "

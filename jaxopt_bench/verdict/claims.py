@@ -8,6 +8,7 @@ import statistics
 from typing import Literal
 
 from jaxopt_bench.experiment import Workload
+from jaxopt_bench.formatting import format_count
 from jaxopt_bench.measures import ROUGHNESS, ROUGHNESS_EPOCHS, Measure, measures
 from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.statistics import Estimate, RankCorrelation, spearman
@@ -102,7 +103,7 @@ def _comparison(
     results: Results, document: Document, workload: Workload, part: Comparison, measure: Measure
 ) -> Evidence:
     if measure.name == ROUGHNESS and workload.epochs < ROUGHNESS_EPOCHS:
-        epochs = f"{workload.epochs} epoch{'s' * (workload.epochs != 1)}"
+        epochs = format_count(workload.epochs, "epoch")
         why = f"{epochs} cannot decide this, at least {ROUGHNESS_EPOCHS} can"
         return Evidence(part, measure, "undecided", undecidable=why)
     values = samples(results, document, workload.name, measure)
@@ -131,7 +132,7 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
         reached.append(statistics.fmean(results_of_trial))
     correlation = spearman(values, reached) if values else None
     if correlation is None or correlation.rho is None or correlation.least_p_value >= 0.05:
-        trials = f"{len(values)} trial{'s' * (len(values) != 1)}"
+        trials = format_count(len(values), "trial")
         why = f"{trials} cannot decide this"
         return Evidence(part, measure, "undecided", correlation=correlation, undecidable=why)
     answer: Answer = "undecided"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from jaxopt_bench.formatting import format_value
+from jaxopt_bench.formatting import format_count, format_value
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.optimizers.optax_code import optax_code
 from jaxopt_bench.optimizers.text import schedule_in_words
@@ -39,7 +39,7 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
     steps = rows["steps"].max()
     settings = _settings_in_words(values)
     named = f"{first.contender} with {settings or 'its defaults'}, schedule {schedule_in_words(contender.schedule)}"
-    epochs = f"{workload.epochs} epoch{'s' * (workload.epochs != 1)}"
+    epochs = format_count(workload.epochs, "epoch")
     lead = f"To use on {ranking.workload}: {named}, {epochs}, batch size {workload.batch_size}."
     if steps is None:
         return lead
