@@ -49,6 +49,11 @@ def short_names(fields: Iterable[str]) -> dict[str, str]:
     return {field: last if count[last] == 1 else field for field, last in lasts.items()}
 
 
+def count_of(number: float, noun: str) -> str:
+    """Returns a number with a noun in the singular or the plural: "1 CPU", "2 CPUs" or "0.5 CPUs"."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
 def join_words(items: Sequence[str]) -> str:
     """Returns items as a list in a sentence: "a", "a and b" or "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

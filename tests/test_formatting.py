@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jaxopt_bench.formatting import format_bytes, format_percent, join_words
+from jaxopt_bench.formatting import count_of, format_bytes, format_percent, join_words
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,11 @@ def test_a_share_is_rounded_but_not_to_0_or_100_percent(share, text):
 )  # fmt: skip
 def test_bytes_have_two_digits_in_the_largest_unit(count, text):
     assert format_bytes(count) == text
+
+
+def test_a_noun_is_in_the_singular_only_after_one():
+    found = [count_of(number, "CPU") for number in (0, 0.5, 1, 1.0, 2)]
+    assert found == ["0 CPUs", "0.5 CPUs", "1 CPU", "1 CPU", "2 CPUs"]
 
 
 def test_a_list_in_a_sentence_has_an_and_before_its_last_item():
