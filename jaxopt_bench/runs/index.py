@@ -16,6 +16,7 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import choose_directories
 from jaxopt_bench.runs.load import (
+    TRAIN_AGAIN,
     CheckpointLocation,
     Run,
     checkpoint_location,
@@ -179,7 +180,7 @@ class RunIndex:
                 raise UserError(
                     f"{entry.directory / CONFIG} is damaged: it records that the run is member {own.member} of "
                     f"{own.members} in {own.folder}, but {reason}. Perhaps a run was copied. Put the original back, or "
-                    "train the run again with --fresh."
+                    f"{TRAIN_AGAIN}."
                 )
             found[own.member] = entry
         return found
@@ -221,7 +222,7 @@ def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:
     if folder.parent != own and not folder.parent.is_dir():
         raise UserError(
             f"{directory} was trained in the population {folder.parent}, which holds its checkpoints and is missing. "
-            "Copy that folder too, to the same place relative to the run, or train the run again with --fresh."
+            f"Copy that folder too, to the same place relative to the run, or {TRAIN_AGAIN}."
         )
     return bool(checkpoints.checkpoint_steps(folder))
 

@@ -29,6 +29,8 @@ RESTORE = (
     "Perhaps folders were exchanged or copied over each other. Put each run back into the folder of its digest; "
     "if it is lost, move this folder away and use the same command again, which trains the run again."
 )
+TRAIN_AGAIN = "move the run's folder away and use the same command again, which trains the run again"
+"""Advice that works for the runs of `run` and `sweep`, and also for those of a study."""
 STATUSES = ("completed", "diverged", "stopped", "interrupted")  # stopped: see `Options.until_epoch`
 _CONFIG = {"experiment": dict, "digest": str, "task": dict, "metrics": list, "environments": list}
 _TASK = {"train_examples": int}
@@ -147,7 +149,7 @@ class Run(NotebookDisplay):
             others = f"It has checkpoints of the steps {', '.join(map(str, steps))}. " if steps else ""
             raise UserError(
                 f"{folder} has no {kind}. {others}Metrics and results can be read without it. To get one, train the "
-                "run again with --fresh."
+                "same experiment again in another folder."
             )
         found = checkpoints.restore(folder, step)  # this needs neither the problem's data nor its code
         one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
@@ -220,7 +222,7 @@ def check_state(state: TrainState, experiment: Experiment, where: str) -> None:
         if name not in found or not np.array_equal(np.asarray(found[name]), np.asarray(value), equal_nan=True):
             raise UserError(
                 f"{where} is of another run: {name} is {found.get(name)}. Expected {value}. Perhaps a config.json was "
-                "changed or copied: put the original back, or train the run again with --fresh."
+                f"changed or copied: put the original back, or {TRAIN_AGAIN}."
             )
 
 
