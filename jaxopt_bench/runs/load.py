@@ -136,6 +136,27 @@ class Run(NotebookDisplay):
           UserError: if there is no such checkpoint, or it is damaged.
         """
         folder, index, members = self.checkpoints
+        step = self._step_of_checkpoint(at)
+        found = checkpoints.restore(folder, step)  # this needs neither the problem's data nor its code
+        one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
+        states = checkpoints.restore(folder, step, {**found, "state": like})["state"]
+        own = jax.tree.map(jnp.asarray, member(states, index))
+        check_state(own, self.experiment, f"{folder / str(step)}, member {index}")
+        return own
+
+    def saved_parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Returns the shapes of the network's parameters in the last checkpoint, without the code of its model.
+
+        Raises:
+          UserError: if there is no checkpoint, or it is damaged.
+        """
+        found = checkpoints.restore(self.checkpoints.folder, self._step_of_checkpoint("last"))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), found["state"]["params"])
+
+    def _step_of_checkpoint(self, at: Literal["last", "best"]) -> int:
+        """Returns the step of the last checkpoint, or of that of the best epoch; see `state`."""
+        folder = self.checkpoints.folder
         if not folder.is_dir() and folder.parent != pathlib.Path(os.path.normpath(self.path)):
             raise UserError(
                 f"{self.path} was trained in a population, which holds its checkpoints, and {folder.parent} is "
@@ -144,20 +165,14 @@ class Run(NotebookDisplay):
             )
         steps = checkpoints.checkpoint_steps(folder)
         step = self.best_step if at == "best" else max(steps, default=None)
-        if step not in steps:
+        if step is None or step not in steps:
             kind = "checkpoint of the best epoch" if at == "best" else "complete checkpoint"
             others = f"It has checkpoints of the steps {', '.join(map(str, steps))}. " if steps else ""
             raise UserError(
                 f"{folder} has no {kind}. {others}Metrics and results can be read without it. To get one, train the "
                 "same experiment again in another folder."
             )
-        found = checkpoints.restore(folder, step)  # this needs neither the problem's data nor its code
-        one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
-        states = checkpoints.restore(folder, step, {**found, "state": like})["state"]
-        own = jax.tree.map(jnp.asarray, member(states, index))
-        check_state(own, self.experiment, f"{folder / str(step)}, member {index}")
-        return own
+        return step
 
     def _state_like(self, saved: Mapping[str, Any]) -> TrainState:
         """Returns a state with the structure of a saved state, whose arrays are in dictionaries."""
