@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -204,17 +204,32 @@ def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
             checkpoints.remove_checkpoints(folder)
 
 
+def remove_unused_checkpoints(folder: pathlib.Path) -> None:
+    """Removes the checkpoints in a population's folder if no run has its checkpoints there any more."""
+    if not any(True for _ in _runs_with_checkpoints_in(folder, known=())):
+        checkpoints.remove_checkpoints(folder)
+
+
 def _has_unfinished(folder: pathlib.Path, known: Collection[pathlib.Path]) -> bool:
     """Returns whether an unfinished run, other than the known ones, has its checkpoints in a population's folder."""
+    others = _runs_with_checkpoints_in(folder, known)
+    return any(directory is None or not finished(directory) for directory in others)
+
+
+def _runs_with_checkpoints_in(folder: pathlib.Path, known: Collection[pathlib.Path]) -> Iterator[pathlib.Path | None]:
+    """Yields the runs, other than the known ones, that have their checkpoints in a population's folder.
+
+    It yields None for a run with a damaged `config.json`, which may be such a run.
+    """
     for path in folder.parents[2].glob(f"*/*/{CONFIG}"):
         if path.parent not in known:
             try:
                 location = checkpoint_location(path.parent, load_config(path))
-            except UserError:  # a damaged config.json may belong to such a run
-                return True
-            if location.folder == folder and not finished(path.parent):
-                return True
-    return False
+            except UserError:
+                yield None
+                continue
+            if location.folder == folder:
+                yield path.parent
 
 
 def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:

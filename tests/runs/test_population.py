@@ -466,5 +466,35 @@ def test_checkpoints_are_discarded_once_no_unfinished_run_needs_them(experiments
     assert not (alone.path / "checkpoints").exists()
     assert folder.is_dir()  # the third run needs it
     last = train(experiments[2], Options(runs_dir=tmp_path, **options))
+    assert not folder.exists()
     discard_checkpoints([alone.path, rest.path, last.path])
     assert not (last.path / "checkpoints").exists()
+
+
+def test_checkpoints_of_a_population_are_removed_when_its_last_run_has_left_it(
+    experiments, tmp_path, options, trained_alone
+):
+    with pytest.raises(Killed):
+        train_population(experiments[:2], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
+    for experiment, others in zip(experiments[:2], (1, 0), strict=True):
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        run = train(experiment, Options(runs_dir=tmp_path, **options))
+        assert run.config["environments"][-1]["step"] >= 14  # it has continued from the population's checkpoint
+        assert_same(run, trained_alone(experiment))
+        after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert after == (before if others else {})
+    assert not folder.exists()
+    assert int(run.state().step) == 40
+
+
+def test_checkpoints_of_a_population_stay_for_a_member_that_diverged_in_it(tiny, tmp_path, options):
+    calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
+    wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
+    with pytest.raises(Killed):
+        train_population([calm, wild], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    train(calm, Options(runs_dir=tmp_path, **options))
+    diverged = load_run(tmp_path / "tiny" / wild.digest)
+    assert diverged.summary is not None
+    assert diverged.summary["status"] == "diverged"
+    assert int(diverged.state().step) <= 20
