@@ -42,9 +42,9 @@ def format_percent(share: float) -> str:
     return f"{100 * share:.1f}".removesuffix(".0") + "%"
 
 
-def format_count(count: int, noun: str) -> str:
-    """Returns a number with its noun, which gets an s unless the number is one: "1 epoch", "3 epochs"."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+def format_count(count: float, noun: str) -> str:
+    """Returns a number with its noun, which gets an s unless the number is one: "1 epoch", "2 CPUs", "0.5 CPUs"."""
+    return f"{count:,.15g} {noun}{'s' * (count != 1)}"
 
 
 def short_names(fields: Iterable[str]) -> dict[str, str]:

@@ -34,4 +34,6 @@ def test_a_list_in_a_sentence_has_an_and_before_its_last_item():
 
 
 def test_a_noun_has_an_s_unless_its_number_is_one():
-    assert [format_count(count, "run") for count in (0, 1, 2, 1234)] == ["0 runs", "1 run", "2 runs", "1,234 runs"]
+    assert [format_count(count, "run") for count in (0, 0.5, 1.0, 2, 1234)] == [
+        "0 runs", "0.5 runs", "1 run", "2 runs", "1,234 runs"
+    ]  # fmt: skip

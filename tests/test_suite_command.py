@@ -163,6 +163,16 @@ def test_invalid_flags_are_refused_before_training(call, tmp_path, words, code, 
     assert not (tmp_path / "studies").exists()
 
 
+def test_the_end_of_the_chosen_optimizers_is_not_reported_as_missing_results(call, tmp_path):
+    (tmp_path / "suite.py").write_text(SUITE)
+    code, out, _ = call("compare", "suite.py", "--workloads", "noisy", "--only", "adamw")
+    assert code == 0
+    assert "adamw has finished on all workloads of the study suite. 1 other optimizer is not recorded yet." in out
+    assert "Missing" not in out
+    code, out, _ = call("compare", "suite.py", "--workloads", "noisy", "--only", "sgd")
+    assert (code, "not recorded yet" in out) == (0, False)
+
+
 def test_json_of_a_folder_without_a_study_is_refused(suite, call):
     code, _, error = call("results", "studies/suite/confirmations", "--json", "-")
     assert code == 1

@@ -129,7 +129,7 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         document = _train(flags, study, folder, shard, console)
         results = load(flags.record or folder)
         code = COMPLETED
-        if (said := incomplete_in_words(results)) is None:
+        if (said := incomplete_in_words(results, _only(flags))) is None:
             code = _print_answer(flags, results, document, console)
         else:
             print_plain(console, said)

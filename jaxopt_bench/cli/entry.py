@@ -36,7 +36,6 @@ is imported, because JAX takes seconds to import."""
 TRAINING = ("run", "sweep", "compare")
 """The commands that can be resumed."""
 INTERRUPTED = "interrupted"
-INTERRUPTED_TRAINING = "interrupted. Run the same command (without --fresh) to resume from the last checkpoint."
 
 LAST_WORDS = 2.0
 """Seconds that process 0 waits after an error, so that the other processes can print their own errors before its exit
@@ -58,10 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         _fail(error, debug, MISUSED)
 
-    from jaxopt_bench.runs import Interrupted  # imports JAX, which help and mistyped commands do not need
+    from jaxopt_bench.runs.signals import Interrupted, resumable  # imports JAX, which help and errors do not need
 
+    resumes = f"{resumable('--fresh' in words)} to resume from the last checkpoint."
     try:
-        with interrupts.interruptible(INTERRUPTED_TRAINING if words[0] in TRAINING else INTERRUPTED):
+        with interrupts.interruptible(resumes if words[0] in TRAINING else INTERRUPTED):
             code = command()
         if (failure := streams.output_error()) is not None:  # the command did not stop for it
             raise UserError(f"standard output could not be written: {failure.strerror}.")

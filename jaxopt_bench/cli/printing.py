@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jaxtyping import PyTree
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.models import parameter_overview
 from jaxopt_bench.problems import LOSS, Metric
@@ -87,7 +87,7 @@ def _loss_first(metrics: Sequence[Metric]) -> list[Metric]:
     return sorted(metrics, key=lambda metric: metric.name != LOSS)
 
 
-def print_overview(experiment: Experiment, console: Console) -> None:
-    """Prints the table of a model's parameters without computing them."""
+def print_overview(shapes: Callable[[], PyTree[Any]], console: Console) -> None:
+    """Prints the table of a model's parameters, whose shapes a function returns, without computing them."""
     default_backend()  # raises an error with advice if there is no backend
-    print_plain(console, parameter_overview(experiment.workload.problem.parameter_shapes()), soft_wrap=True)
+    print_plain(console, parameter_overview(shapes()), soft_wrap=True)

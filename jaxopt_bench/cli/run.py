@@ -48,7 +48,7 @@ def run(flags: RunFlags) -> int:
     with writer_folder(flags.training.out, flags.experiment.name) as runs_dir:
         console = Console()
         if flags.overview:
-            print_overview(flags.experiment, console)
+            print_overview(flags.experiment.workload.problem.parameter_shapes, console)
         result = train(flags.experiment, flags.training.options(runs_dir))
         print_result(result, console)
     return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED

@@ -75,7 +75,10 @@ def _values(words: Sequence[str]) -> tuple[dict[str, Sequence[float]], list[str]
         flag, _, value = word.partition("=") if word.startswith("--") else (rest[-1] if rest else "", "", word)
         if word.startswith("--"):
             given[_field(flag)] += 1
-        found = parse_values(value) if flag.startswith("--") and _field(flag) not in TEXTS else None
+        try:
+            found = parse_values(value) if flag.startswith("--") and _field(flag) not in TEXTS else None
+        except UserError as error:
+            raise UserError(f"{flag}: {error}") from error
         if found is None:
             rest.append(word)
             continue

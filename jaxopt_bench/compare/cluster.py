@@ -16,6 +16,7 @@ from jaxopt_bench.compare import worker
 from jaxopt_bench.compare.jobs import Job, JobListener, JobOptions, NextJobs, StepTime
 from jaxopt_bench.compare.worker import POLL, SerializedJob, WorkerSettings, WorkerStoppedError, work
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.formatting import format_count
 from jaxopt_bench.runs import Interrupted, finished, handle_stop_signals
 
 RETRIES = 20  # of a job whose worker or node dies; each retry resumes from the last checkpoint
@@ -101,14 +102,16 @@ class ClusterExecutor:
         nodes = [(n["Resources"].get("CPU", 0.0), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]
         gpus = float(devices * any(have >= 1 for _, have in nodes)) if self.gpus is None else self.gpus
         if 0 < gpus < devices:
-            raise UserError(f"a task has {gpus:g} GPUs and --devices is {devices}. Expected: --task-gpus {devices}.")
+            raise UserError(
+                f"a task has {format_count(gpus, 'GPU')} and --devices is {devices}. Expected: --task-gpus {devices}."
+            )
         whole = min((have for have, _ in nodes if have), default=1.0)
         cpus = self.cpus if self.cpus is not None else 1.0 if gpus else whole
         if not any(c >= cpus and g >= gpus for c, g in nodes):
-            found = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in nodes)
+            found = ", ".join(f"{format_count(c, 'CPU')} and {format_count(g, 'GPU')}" for c, g in nodes)
             raise UserError(
-                f"no node has the {cpus:g} CPUs and {gpus:g} GPUs of a task; the nodes have {found}. Expected smaller "
-                "numbers (--task-cpus, --task-gpus), or a larger node."
+                f"no node has the {format_count(cpus, 'CPU')} and {format_count(gpus, 'GPU')} of a task; the nodes have "
+                f"{found}. Expected smaller numbers (--task-cpus, --task-gpus), or a larger node."
             )
         return cpus, gpus
 

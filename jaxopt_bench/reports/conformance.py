@@ -13,7 +13,7 @@ from rich.text import Text
 
 from jaxopt_bench.formatting import format_percent, join_words
 from jaxopt_bench.optimizers import Conformance, ParameterGroup
-from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, DecayFacts, Kind
+from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, DecayFacts, Kind, MeasuredDecayForm
 from jaxopt_bench.optimizers.text import describe_parameter_group, rules_in_words
 
 ARRAYS_NOTE = (
@@ -25,11 +25,11 @@ ARRAYS_NOTE = (
 
 _MOST_NAMES = 4
 """The maximum number of array names in a sentence; more are counted."""
-_FORMS = {
+_FORMS: Mapping[MeasuredDecayForm, str] = {
+    "absent": "none, at any value of weight_decay",
     "coupled": "coupled (it acts as a part of the gradient)",
     "decoupled": "decoupled (it acts on the parameters beside the rescaled gradient)",
     "momentum": "enters the momentum beside the rescaled gradient",
-    "other": "of an unknown form",
 }
 _SHORT: Mapping[str, str] = {
     "gradient": "as SGD's",
@@ -197,9 +197,9 @@ def _near(value: float | None, expected: float) -> bool:
 
 def _decay(decay: DecayFacts) -> str:
     if decay.form == "absent":
-        return "none, at any value of weight_decay"
+        return _FORMS["absent"]
     at = f"at weight_decay {decay.weight_decay:g}"
-    at += " (the default)" if decay.weight_decay == decay.default else f" (the default is {decay.default:g})"
+    at += " (as in the settings)" if decay.weight_decay == decay.default else f" ({decay.default:g} in the settings)"
     said = [_FORMS[decay.form]]
     if decay.both:
         said[0] = "coupled; for this optimizer that is the same as decoupled"

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image as Pillow
 
 from jaxopt_bench import catalog
-from jaxopt_bench.experiment import NAMED_PARTS, flat_fields, unpack_workload
+from jaxopt_bench.experiment import NAMED_PARTS, Experiment, flat_fields, unpack_workload
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.measures import SPLIT_WORDS
 from jaxopt_bench.problems import LOSS, Metric, views
@@ -78,15 +78,21 @@ def run_sections(
 def command(run: Run) -> str:
     """Returns the command that repeats a run: the experiment's name, and the settings that differ from the catalog.
 
-    If the catalog does not have the experiment, the command has only its name, and does not repeat the run's settings.
-    It only reads `config.json`. It does not run any code that this file names.
+    If the catalog does not have the experiment, for example because it comes from a user's file, the command begins
+    with the experiment of the catalog that needs the fewest flags. The function only reads `config.json`. It does not
+    run any code that this file names.
     """
     ours = unpack_workload(run.config["experiment"])
-    words = ["jaxopt-bench", "run", ours["name"]]
-    known = catalog.load_folder().get(ours["name"])  # find would run a file of that name
-    if known is None:
-        return shlex.join(words)
-    theirs = unpack_workload(json.loads(json.dumps(known.to_json())))  # with lists, as in config.json
+    known = catalog.load_folder()  # find would run a file of that name
+    bases = [known[ours["name"]]] if ours["name"] in known else known.values()
+    shortest = min((_words_from(base, ours) for base in bases), key=len)
+    return shlex.join(shortest)
+
+
+def _words_from(base: Experiment, ours: Mapping[str, Any]) -> list[str]:
+    """Returns the words of the command that trains an experiment, given as JSON, as a changed experiment `base`."""
+    words = ["jaxopt-bench", "run", base.name]
+    theirs = unpack_workload(json.loads(json.dumps(base.to_json())))  # with lists, as in config.json
     words += _part_flags(NAMED_PARTS, ours, theirs)
     kind = NAMED_PARTS["problem"].get(ours["problem"]["name"])
     if kind is not None:
@@ -95,7 +101,7 @@ def command(run: Run) -> str:
     for name, value in values.items():
         if not name.endswith((".name", ".code")) and value != others.get(name):
             words += _flag(name.replace("_", "-"), value)
-    return shlex.join(words)
+    return words
 
 
 def _part_flags(kinds: Mapping[str, Any], ours: Mapping[str, Any], theirs: dict[str, Any]) -> list[str]:

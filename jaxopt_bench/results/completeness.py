@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from jaxopt_bench.formatting import join_words
 from jaxopt_bench.results.tables import Results
 from jaxopt_bench.study import RunEntry, UnitKey, units
 
@@ -9,10 +12,15 @@ MOST = 6
 """The largest number of missing pairs of an optimizer and a workload that are named."""
 
 
-def incomplete_in_words(results: Results) -> str | None:
+def incomplete_in_words(results: Results, only: Collection[str] = ()) -> str | None:
     """Returns sentences that name the missing parts of the studies in some results; None if all are complete.
 
     A part of a study is complete if its winner has been selected and all its confirmations have finished.
+
+    Args:
+      results: the results.
+      only: the names of the optimizers that the command was told to train; empty for all. If these have finished, the
+        sentences say so, and count the others.
     """
     ended = set(results.runs.filter(~results.runs["status"].is_in(["running", "interrupted"]))["digest"])
     said = []
@@ -23,16 +31,31 @@ def incomplete_in_words(results: Results) -> str | None:
             needed.setdefault(run.unit, []).append(run)
         chosen = {found.unit for found in document.selections}
         missing = [
-            unit.label
+            unit
             for unit in planned
             if unit.key not in chosen
             or any(run.digest not in ended and run.phase != "superseded" for run in needed.get(unit.key, ()))
         ]
-        if missing:
+        others = {unit.contender.name for unit in missing}
+        if missing and only and others.isdisjoint(only):
+            said.append(_chosen_in_words(document.study.name, only, len(others)))
+        elif missing:
             more = f" and {len(missing) - MOST} others" if len(missing) > MOST else ""
+            labels = "; ".join(unit.label for unit in missing[:MOST])
             said.append(
                 f"The study {document.study.name} is not complete: {len(planned) - len(missing)} of {len(planned)} "
-                f"pairs of an optimizer and a workload have finished. Missing: {'; '.join(missing[:MOST])}{more}. They "
-                "are trained when `compare` continues the study."
+                f"pairs of an optimizer and a workload have finished. Missing: {labels}{more}. They are trained when "
+                "`compare` continues the study."
             )
     return " ".join(said) or None
+
+
+def _chosen_in_words(study: str, only: Collection[str], others: int) -> str:
+    """Returns sentences that say that the chosen optimizers have finished, and how many others have not."""
+    chosen = [*dict.fromkeys(only)]
+    have = "has" if len(chosen) == 1 else "have"
+    rest = "1 other optimizer is" if others == 1 else f"{others} other optimizers are"
+    return (
+        f"{join_words(chosen)} {have} finished on all workloads of the study {study}. {rest} not recorded yet. The "
+        "answer is printed when all have finished."
+    )

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import choose_directories
 from jaxopt_bench.runs.load import (
+    TRAIN_AGAIN,
     CheckpointLocation,
     Run,
     checkpoint_location,
@@ -179,7 +180,7 @@ class RunIndex:
                 raise UserError(
                     f"{entry.directory / CONFIG} is damaged: it records that the run is member {own.member} of "
                     f"{own.members} in {own.folder}, but {reason}. Perhaps a run was copied. Put the original back, or "
-                    "train the run again with --fresh."
+                    f"{TRAIN_AGAIN}."
                 )
             found[own.member] = entry
         return found
@@ -203,17 +204,32 @@ def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
             checkpoints.remove_checkpoints(folder)
 
 
+def remove_unused_checkpoints(folder: pathlib.Path) -> None:
+    """Removes the checkpoints in a population's folder if no run has its checkpoints there any more."""
+    if not any(True for _ in _runs_with_checkpoints_in(folder, known=())):
+        checkpoints.remove_checkpoints(folder)
+
+
 def _has_unfinished(folder: pathlib.Path, known: Collection[pathlib.Path]) -> bool:
     """Returns whether an unfinished run, other than the known ones, has its checkpoints in a population's folder."""
+    others = _runs_with_checkpoints_in(folder, known)
+    return any(directory is None or not finished(directory) for directory in others)
+
+
+def _runs_with_checkpoints_in(folder: pathlib.Path, known: Collection[pathlib.Path]) -> Iterator[pathlib.Path | None]:
+    """Yields the runs, other than the known ones, that have their checkpoints in a population's folder.
+
+    It yields None for a run with a damaged `config.json`, which may be such a run.
+    """
     for path in folder.parents[2].glob(f"*/*/{CONFIG}"):
         if path.parent not in known:
             try:
                 location = checkpoint_location(path.parent, load_config(path))
-            except UserError:  # a damaged config.json may belong to such a run
-                return True
-            if location.folder == folder and not finished(path.parent):
-                return True
-    return False
+            except UserError:
+                yield None
+                continue
+            if location.folder == folder:
+                yield path.parent
 
 
 def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:
@@ -221,7 +237,7 @@ def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:
     if folder.parent != own and not folder.parent.is_dir():
         raise UserError(
             f"{directory} was trained in the population {folder.parent}, which holds its checkpoints and is missing. "
-            "Copy that folder too, to the same place relative to the run, or train the run again with --fresh."
+            f"Copy that folder too, to the same place relative to the run, or {TRAIN_AGAIN}."
         )
     return bool(checkpoints.checkpoint_steps(folder))
 

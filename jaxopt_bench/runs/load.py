@@ -29,6 +29,8 @@ RESTORE = (
     "Perhaps folders were exchanged or copied over each other. Put each run back into the folder of its digest; "
     "if it is lost, move this folder away and use the same command again, which trains the run again."
 )
+TRAIN_AGAIN = "move the run's folder away and use the same command again, which trains the run again"
+"""Advice that works for the runs of `run` and `sweep`, and also for those of a study."""
 STATUSES = ("completed", "diverged", "stopped", "interrupted")  # stopped: see `Options.until_epoch`
 _CONFIG = {"experiment": dict, "digest": str, "task": dict, "metrics": list, "environments": list}
 _TASK = {"train_examples": int}
@@ -134,6 +136,27 @@ class Run(NotebookDisplay):
           UserError: if there is no such checkpoint, or it is damaged.
         """
         folder, index, members = self.checkpoints
+        step = self._step_of_checkpoint(at)
+        found = checkpoints.restore(folder, step)  # this needs neither the problem's data nor its code
+        one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
+        states = checkpoints.restore(folder, step, {**found, "state": like})["state"]
+        own = jax.tree.map(jnp.asarray, member(states, index))
+        check_state(own, self.experiment, f"{folder / str(step)}, member {index}")
+        return own
+
+    def saved_parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Returns the shapes of the network's parameters in the last checkpoint, without the code of its model.
+
+        Raises:
+          UserError: if there is no checkpoint, or it is damaged.
+        """
+        found = checkpoints.restore(self.checkpoints.folder, self._step_of_checkpoint("last"))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), found["state"]["params"])
+
+    def _step_of_checkpoint(self, at: Literal["last", "best"]) -> int:
+        """Returns the step of the last checkpoint, or of that of the best epoch; see `state`."""
+        folder = self.checkpoints.folder
         if not folder.is_dir() and folder.parent != pathlib.Path(os.path.normpath(self.path)):
             raise UserError(
                 f"{self.path} was trained in a population, which holds its checkpoints, and {folder.parent} is "
@@ -142,20 +165,14 @@ class Run(NotebookDisplay):
             )
         steps = checkpoints.checkpoint_steps(folder)
         step = self.best_step if at == "best" else max(steps, default=None)
-        if step not in steps:
+        if step is None or step not in steps:
             kind = "checkpoint of the best epoch" if at == "best" else "complete checkpoint"
             others = f"It has checkpoints of the steps {', '.join(map(str, steps))}. " if steps else ""
             raise UserError(
                 f"{folder} has no {kind}. {others}Metrics and results can be read without it. To get one, train the "
-                "run again with --fresh."
+                "same experiment again in another folder."
             )
-        found = checkpoints.restore(folder, step)  # this needs neither the problem's data nor its code
-        one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
-        states = checkpoints.restore(folder, step, {**found, "state": like})["state"]
-        own = jax.tree.map(jnp.asarray, member(states, index))
-        check_state(own, self.experiment, f"{folder / str(step)}, member {index}")
-        return own
+        return step
 
     def _state_like(self, saved: Mapping[str, Any]) -> TrainState:
         """Returns a state with the structure of a saved state, whose arrays are in dictionaries."""
@@ -220,7 +237,7 @@ def check_state(state: TrainState, experiment: Experiment, where: str) -> None:
         if name not in found or not np.array_equal(np.asarray(found[name]), np.asarray(value), equal_nan=True):
             raise UserError(
                 f"{where} is of another run: {name} is {found.get(name)}. Expected {value}. Perhaps a config.json was "
-                "changed or copied: put the original back, or train the run again with --fresh."
+                f"changed or copied: put the original back, or {TRAIN_AGAIN}."
             )
 
 

@@ -70,14 +70,14 @@ class Member:
         found, before, now = config["digest"], config["task"], json.loads(json.dumps(task_to_json(self.task)))
         if found != digest:
             raise UserError(
-                f"{path} belongs to another run: its digest is {found!r}. Expected {digest!r}. Move its folder away, "
-                "or start a new run with --fresh."
+                f"{path} belongs to another run: its digest is {found!r}. Expected {digest!r}. Move its folder away "
+                "and use the same command again, which trains the run."
             )
         for name, value in now.items():
             if before.get(name) != value and not _near(before.get(name), value):
                 raise UserError(
                     f"{path} belongs to a run on other data: task.{name} was {before.get(name)} and is {value} now. "
-                    "Use the same data as before, or start a new run with --fresh."
+                    "Use the same data as before, or another folder (--out) for runs on the new data."
                 )
 
     def begin(self, step: int, recorded: int, tensorboard: bool) -> None:

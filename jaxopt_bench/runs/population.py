@@ -14,7 +14,7 @@ import jax
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import lock_directory
-from jaxopt_bench.runs.index import CONFIG, IndexedRun, RunIndex
+from jaxopt_bench.runs.index import CONFIG, IndexedRun, RunIndex, remove_unused_checkpoints
 from jaxopt_bench.runs.load import CheckpointLocation, check_state, checkpoint_location_to_json
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.memory import allow_open_files
@@ -93,7 +93,7 @@ def continued_population(
     """Returns the population whose checkpoints are in a folder, or a new population with a part of its runs.
 
     If only some of the runs are to be trained now, or more than can be trained at once, a part of them becomes a new
-    population with a copy of its checkpoints. The old checkpoints stay unchanged for the other runs.
+    population with a copy of its checkpoints. The old checkpoints stay unchanged for the other runs, if there are any.
 
     Args:
       index: the index of all runs of the command.
@@ -120,7 +120,10 @@ def continued_population(
 def _take_out(
     index: RunIndex, location: CheckpointLocation, members: Sequence[Member], warn: Callable[[str], None]
 ) -> Population | None:
-    """Makes a new population of some members of an existing one; see `continued_population`."""
+    """Makes a new population of some members of an existing one; see `continued_population`.
+
+    The checkpoints of the existing one are removed if it has no other members.
+    """
     old = Population(members, location.folder.parent)
     tasks = {each.directory: each.task for each in members}
     new = new_population([each.entry for each in members], lambda entry: tasks[entry.directory])
@@ -134,6 +137,7 @@ def _take_out(
             config = {**(each.entry.config or {})}
             config["checkpoints"] = checkpoint_location_to_json(each.directory, new.location(each))
             write_json(each.directory / CONFIG, config)
+        remove_unused_checkpoints(location.folder)
     index.reread(each.entry for each in members)
     return dataclasses.replace(new, has_checkpoint=True)
 

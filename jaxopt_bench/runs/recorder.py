@@ -252,7 +252,7 @@ class Recorder:
         for member in self.active:
             member.end("interrupted", step, self.parameters)
         saved = max(run_on_first_process(lambda: checkpoint_steps(self.checkpoints.directory)), default=0)
-        return Interrupted(signal, self.population.folder, saved)
+        return Interrupted(signal, self.population.folder, saved, self.options.fresh)
 
     def stop_early(self, step: int) -> None:
         """Records that the members were stopped after a step; a later training can continue them."""

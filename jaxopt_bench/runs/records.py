@@ -73,7 +73,9 @@ class MetricsFile:
         if recorded is not None and found != recorded:
             raise UserError(
                 f"{path} is damaged: it records {found:,} training steps up to the checkpoint from which the run would "
-                f"continue, but {recorded:,} were made. Expected: --fresh, to train the run again in a new folder."
+                f"continue, but {recorded:,} were made. Expected: the file of these steps. Restore it from a copy; if "
+                f"it is lost, move the folder {path.parent} away and use the same command again, which trains the run "
+                "again."
             )
         if path.is_symlink() or not path.exists() or self._content() != content:
             self._replace()

@@ -24,15 +24,21 @@ class Interrupted(KeyboardInterrupt):
       signal: the signal's number.
       path: the directory of the run or the population, or the folder of the study.
       step: the step of the last checkpoint; 0 if there is none; None for a study.
+      fresh: whether the run was started with --fresh, so that the same command would start another run.
     """
 
-    def __init__(self, number: int, path: pathlib.Path, step: int | None = None):
-        super().__init__(number, path, step)  # pickle reconstructs the exception from these arguments
-        self.signal, self.path, self.step = number, path, step
+    def __init__(self, number: int, path: pathlib.Path, step: int | None = None, fresh: bool = False):
+        super().__init__(number, path, step, fresh)  # pickle reconstructs the exception from these arguments
+        self.signal, self.path, self.step, self.fresh = number, path, step, fresh
 
     def __str__(self) -> str:
         target = f"{self.path}" if self.step is None else f"{self.path} from step {self.step:,}"
-        return f"interrupted. Run the same command (without --fresh) to resume {target}."
+        return f"{resumable(self.fresh)} to resume {target}."
+
+
+def resumable(fresh: bool) -> str:
+    """Returns the beginning of the message about interrupted training, up to the name of the command."""
+    return f"interrupted. Run the same command{' (without --fresh)' if fresh else ''}"
 
 
 class WorkStopped(Exception):  # noqa: N818 (it was asked for)

@@ -171,7 +171,7 @@ def _train_group(group: Group, index: RunIndex, options: Options) -> None:
             index.reread(member.entry for member in population.members)
             continue
         if stop is not None and stop.requested() and (left := group.unfinished):
-            raise Interrupted(stop.any_signal or signal.SIGINT, left[0].directory, 0)
+            raise Interrupted(stop.any_signal or signal.SIGINT, left[0].directory, 0, options.fresh)
 
 
 def _next_population(group: Group, index: RunIndex, options: Options) -> tuple[Population | None, Group]:

@@ -302,7 +302,7 @@ def test_a_user_error_on_a_worker_is_raised_in_the_driver(study, tmp_path):
 
 
 def test_a_task_that_is_too_large_for_every_node_is_refused_without_waiting(nodes, study, tmp_path, digits_dir):
-    said = "no node has the 2 CPUs and 0 GPUs of a task; the nodes have 1 CPUs and .* Expected smaller numbers"
+    said = "no node has the 2 CPUs and 0 GPUs of a task; the nodes have 1 CPU and .* Expected smaller numbers"
     with pytest.raises(UserError, match=said):
         compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=ClusterExecutor(nodes.address, cpus=2))
     for wrong in ({"cpus": 0}, {"gpus": -1}):

@@ -136,6 +136,11 @@ def test_the_missing_part_of_an_incomplete_record_is_reported(small, tmp_path, d
         "The study small is not complete: 1 of 2 pairs of an optimizer and a workload have finished. Missing: tiny, "
         "sgd. They are trained when `compare` continues the study."
     )
+    assert incomplete_in_words(load(tmp_path / "record"), ["adamw"]) == (
+        "adamw has finished on all workloads of the study small. 1 other optimizer is not recorded yet. The answer is "
+        "printed when all have finished."
+    )
+    assert "Missing: tiny, sgd." in (incomplete_in_words(load(tmp_path / "record"), ["adamw", "sgd"]) or "")
     with pytest.raises(UserError, match="unknown optimizer of the study small 'adamm'; did you mean adamw"):
         compare(small, tmp_path / "out", only=["adamm"], data_dir=digits_dir, record=tmp_path / "record")
 

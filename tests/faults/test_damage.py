@@ -113,7 +113,8 @@ def test_metrics_that_were_removed_before_a_checkpoint_are_reported(stopped, tal
     lines = metrics.read_text().splitlines(keepends=True)
     metrics.write_text("".join(lines[:1] + lines[2:]))
     kept = metrics.read_bytes()
-    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged: it records .* training steps up to .* were made"):
+    damaged = r"metrics\.jsonl is damaged: it records .* training steps up to .* were made.* move the folder .* away"
+    with pytest.raises(UserError, match=damaged):
         resume_and_compare(disturbed, MessageRecorder())
     assert metrics.read_bytes() == kept
     tally.add("a line of metrics removed")
@@ -123,7 +124,9 @@ def test_a_run_is_not_resumed_in_the_directory_of_another_run(stopped, tally):
     disturbed = stopped("single")
     other = dataclasses.replace(disturbed.experiments[0], seed=77)
     shutil.copytree(disturbed.run_dirs[0], disturbed.runs_dir / other.name / other.digest)
-    with pytest.raises(UserError, match=r"config\.json belongs to another run: its digest is"):
+    with pytest.raises(
+        UserError, match=r"config\.json belongs to another run: its digest is.*Move its folder away and"
+    ):
         train(other, Options(runs_dir=disturbed.runs_dir, data_dir=disturbed.data_dir, reporter=MessageRecorder()))
     tally.add("a run's directory under another's name")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import pickle
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -221,6 +222,23 @@ def test_a_run_can_be_read_after_the_code_of_its_model_was_deleted(file, digits_
 
 
 @pytest.mark.slow
+def test_show_prints_the_parameters_of_a_users_model_without_its_code(file, call, tmp_path, monkeypatch):
+    words = ["run", "digits_cnn_sgd", "--model", f"{file}:Net", "--epochs", "1", "--no-tensorboard", "--overview"]
+    code, out, error = call(*words)
+    assert (code, error) == (0, "")
+    table = out[out.index("+--") : out.index("\n", out.index("Total:"))]
+    assert "Dense_0/kernel" in table
+    file.unlink()
+    monkeypatch.setattr(USERS, "loaded", {})  # as in another process
+    code, out, error = call("show", "digits_cnn_sgd", "--overview")
+    assert (code, error) == (0, "")
+    assert table in out
+    shutil.rmtree(next(tmp_path.glob("runs/digits_cnn_sgd/*/checkpoints")))
+    code, _, error = call("show", "digits_cnn_sgd", "--overview")
+    assert code == 1
+    assert "the code of net.py:Net is not run, so the table needs a checkpoint, but" in error
+
+
 def test_a_population_has_the_losses_of_single_runs(file, digits_dir, tmp_path):
     experiments = [dataclasses.replace(experiment(file), seed=seed) for seed in (0, 1)]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", data_dir=digits_dir))

@@ -173,7 +173,9 @@ def stored():
     (first.path / "summary.json").unlink()  # as in an interrupted run
     np.save(data, np.arange(64, dtype=np.float32) + 1)
     custom._load.cache_clear()
-    with pytest.raises(UserError, match=r"belongs to a run on other data: task\.digest was [0-9a-f]{12} and is"):
+    with pytest.raises(
+        UserError, match=r"belongs to a run on other data: task\.digest was [0-9a-f]{12} and is.*another folder \(--out"
+    ):
         train(experiment(load(f"{file}:stored")()), Options(runs_dir=tmp_path / "runs"))
 
 

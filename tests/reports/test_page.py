@@ -24,7 +24,7 @@ from jaxopt_bench.reports import html
 from jaxopt_bench.reports.html import Report, Section
 from jaxopt_bench.reports.html import page as html_of
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.reports.run import _view_blocks, assign_run_styles
+from jaxopt_bench.reports.run import _view_blocks, assign_run_styles, command
 from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs import SPLITS, Options, Recording, Reporter, load_evaluation, train
 from jaxopt_bench.study import Target, Timing
@@ -489,9 +489,10 @@ def test_studies_of_any_problem_are_drawn_with_its_units_and_directions(
 def test_the_page_of_a_run_without_predictions_shows_how_to_record_them(
     opened: Open, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
 ):
-    page = opened(load(train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir)).path))
+    run = train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir))
+    page = opened(load(run.path))
     drawn(page)
-    assert "jaxopt-bench run tiny --evaluation" in page.inner_text("main")
+    assert f"{command(run)} --evaluation" in page.inner_text("main")
 
 
 def test_the_page_of_a_study_without_confirmations_states_it(opened: Open):

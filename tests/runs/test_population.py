@@ -239,7 +239,8 @@ def test_a_config_with_the_checkpoints_of_another_run_is_refused(experiments, tm
     configs = [read_json(path) for path in paths]
     for path, config, other in zip(paths, configs, configs[::-1], strict=True):
         write_json(path, {**config, "checkpoints": other["checkpoints"]})
-    with pytest.raises(UserError, match=r"member 0 is of another run: seed is 0\. Expected 1\. Perhaps"):
+    advice = "or move the run's folder away and use the same command again"
+    with pytest.raises(UserError, match=rf"member 0 is of another run: seed is 0\. Expected 1\. Perhaps .*, {advice}"):
         train_population(experiments, Options(runs_dir=tmp_path, **options))
     with pytest.raises(UserError, match="is of another run: seed is"):
         load_run(paths[0].parent).state()
@@ -393,7 +394,8 @@ def test_a_member_copied_without_its_population_cannot_be_resumed(experiments, t
         train_population(experiments[:2], Options(runs_dir=tmp_path / "runs", **{**options, "reporter": StoppedAt(10)}))
     name = experiments[0].digest
     shutil.copytree(tmp_path / "runs" / "tiny" / name, tmp_path / "copy" / "tiny" / name)
-    with pytest.raises(UserError, match=r"population-[0-9a-f]+, which holds its checkpoints and is missing"):
+    missing = r"population-[0-9a-f]+, which holds its checkpoints and is missing.* or move the run's folder away"
+    with pytest.raises(UserError, match=missing):
         train_population(experiments[:1], Options(runs_dir=tmp_path / "copy", **options))
     assert load_run(tmp_path / "copy" / "tiny" / name).experiment == experiments[0]
 
@@ -437,14 +439,20 @@ def test_a_run_can_leave_its_population_despite_a_damaged_checkpoint(experiments
     assert_same(run, trained_alone(experiments[0]))
 
 
-def test_two_runs_with_the_same_index_are_refused(experiments, tmp_path, options):
+def test_two_runs_with_the_same_index_are_refused(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments[:2], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     paths = [tmp_path / "tiny" / experiment.digest / "config.json" for experiment in experiments[:2]]
     configs = [read_json(path) for path in paths]
     write_json(paths[1], {**configs[1], "checkpoints": configs[0]["checkpoints"]})
-    with pytest.raises(UserError, match=rf"is member 0 of 2 in .*, but {paths[0].parent} is the same member"):
+    damaged = rf"is member 0 of 2 in .*, but {paths[0].parent} is the same member.* or move the run's folder away"
+    with pytest.raises(UserError, match=damaged):
         train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
+    paths[1].parent.rename(tmp_path / "away")  # as the message says, which users of `compare` read, too
+    for run, experiment in zip(
+        train_population(experiments[:2], Options(runs_dir=tmp_path, **options)), experiments, strict=False
+    ):
+        assert_same(run, trained_alone(experiment))
 
 
 @pytest.mark.slow
@@ -458,5 +466,35 @@ def test_checkpoints_are_discarded_once_no_unfinished_run_needs_them(experiments
     assert not (alone.path / "checkpoints").exists()
     assert folder.is_dir()  # the third run needs it
     last = train(experiments[2], Options(runs_dir=tmp_path, **options))
+    assert not folder.exists()
     discard_checkpoints([alone.path, rest.path, last.path])
     assert not (last.path / "checkpoints").exists()
+
+
+def test_checkpoints_of_a_population_are_removed_when_its_last_run_has_left_it(
+    experiments, tmp_path, options, trained_alone
+):
+    with pytest.raises(Killed):
+        train_population(experiments[:2], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
+    for experiment, others in zip(experiments[:2], (1, 0), strict=True):
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        run = train(experiment, Options(runs_dir=tmp_path, **options))
+        assert run.config["environments"][-1]["step"] >= 14  # it has continued from the population's checkpoint
+        assert_same(run, trained_alone(experiment))
+        after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert after == (before if others else {})
+    assert not folder.exists()
+    assert int(run.state().step) == 40
+
+
+def test_checkpoints_of_a_population_stay_for_a_member_that_diverged_in_it(tiny, tmp_path, options):
+    calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
+    wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
+    with pytest.raises(Killed):
+        train_population([calm, wild], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    train(calm, Options(runs_dir=tmp_path, **options))
+    diverged = load_run(tmp_path / "tiny" / wild.digest)
+    assert diverged.summary is not None
+    assert diverged.summary["status"] == "diverged"
+    assert int(diverged.state().step) <= 20

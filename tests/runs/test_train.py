@@ -270,11 +270,20 @@ def test_a_run_is_not_resumed_with_other_data(tiny, tmp_path, options):
     assert train(tiny, Options(runs_dir=tmp_path, **options)).summary is not None
 
 
+def test_an_interrupted_run_is_resumed_without_fresh_only_if_it_was_given(tiny, tmp_path, options):
+    """`compare` has no such flag."""
+    for fresh in (False, True):
+        with pytest.raises(Interrupted) as stop:
+            train(tiny, Options(runs_dir=tmp_path, fresh=fresh, **{**options, "reporter": StoppedAt(10)}))
+        assert ("(without --fresh)" in str(stop.value)) == fresh
+        assert str(pickle.loads(pickle.dumps(stop.value))) == str(stop.value)
+
+
 def test_an_interruption_can_be_pickled_for_another_process():
     stop = Interrupted(signal.SIGTERM, pathlib.Path("runs/tiny"), 1000)
     again = pickle.loads(pickle.dumps(stop))
     assert str(again) == str(stop)
-    assert "resume runs/tiny from step 1,000" in str(again)
+    assert str(again) == "interrupted. Run the same command to resume runs/tiny from step 1,000."
     assert again.signal == signal.SIGTERM
     assert not isinstance(again, Exception)  # so a notebook's `except Exception` does not start the next run
 

@@ -6,7 +6,14 @@ at the optimizer's own settings, for the first few steps.
 
 from __future__ import annotations
 
-from jaxopt_bench.optimizers.conformance.facts import KINDS, ArrayFacts, Conformance, DecayFacts, Kind
+from jaxopt_bench.optimizers.conformance.facts import (
+    KINDS,
+    ArrayFacts,
+    Conformance,
+    DecayFacts,
+    Kind,
+    MeasuredDecayForm,
+)
 from jaxopt_bench.optimizers.conformance.measure import measure_optimizer
 
-__all__ = ["KINDS", "ArrayFacts", "Conformance", "DecayFacts", "Kind", "measure_optimizer"]
+__all__ = ["KINDS", "ArrayFacts", "Conformance", "DecayFacts", "Kind", "MeasuredDecayForm", "measure_optimizer"]

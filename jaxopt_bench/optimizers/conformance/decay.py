@@ -81,11 +81,9 @@ def _describe_decay(laboratory: Laboratory, optimizer: Optimizer, alone: list[np
     proportional = all(residual < ALIKE for _, residual in first)
     grows = proportional and any(_grows(alone[i][step:], laboratory.params[i]) for i in where)
     both = _is_linear(laboratory, where)
-    form: MeasuredDecayForm = "other"
+    form: MeasuredDecayForm = "momentum" if grows else "decoupled"
     if coupled or not proportional or (grows and both):
         form = "coupled"
-    elif proportional:
-        form = "momentum" if grows else "decoupled"
     shares = [-factor for factor, _ in first]
     equal = proportional and max(shares) - min(shares) <= ALIKE * abs(max(shares))
     doubled = dataclasses.replace(optimizer, learning_rate=2 * optimizer.learning_rate)

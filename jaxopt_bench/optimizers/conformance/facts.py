@@ -25,7 +25,7 @@ KINDS: Mapping[Kind, str] = {
 Scaling = Literal["invariant", "linear", "neither", "not_finite"]
 """The effect of a factor on all gradients: the update does not change ("invariant"), is multiplied by the same factor
 ("linear"), changes in another way ("neither"), or is not finite."""
-MeasuredDecayForm = Literal["absent", "coupled", "decoupled", "momentum", "other"]
+MeasuredDecayForm = Literal["absent", "coupled", "decoupled", "momentum"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing
+
 import jax
 import jax.numpy as jnp
 import optax
 import pytest
 
 from jaxopt_bench.optimizers import OPTIMIZERS, measure_optimizer
-from tests.optimizers.conformance.measured import TRAINED, measured, of_function
+from jaxopt_bench.optimizers.conformance import MeasuredDecayForm
+from jaxopt_bench.reports.conformance import facts_in_words
+from tests.optimizers.conformance.measured import NETWORK, TRAINED, measured, of_function
 
 
 def test_the_decay_of_adamw_matches_its_equation():
@@ -17,6 +22,15 @@ def test_the_decay_of_adamw_matches_its_equation():
     assert facts.decay.shrinks == pytest.approx(optimizer.learning_rate * optimizer.weight_decay, rel=1e-3)
     assert facts.decay.times_learning_rate
     assert facts.decay.times_schedule
+
+
+def test_a_changed_weight_decay_is_not_called_the_default():
+    """The default of AdamW is 0.01. The decay of the setting 0 is measured at 0.1."""
+    for value, said in ((0.01, "0.01 (as in the settings)"), (0.2, "0.2 (as in the settings)"), (0.0, "0.1 (0 in the")):
+        facts = measure_optimizer(dataclasses.replace(OPTIMIZERS["adamw"], weight_decay=value), NETWORK)
+        words = facts_in_words(facts)["weight decay"]
+        assert f"measured at weight_decay {said}" in words
+        assert "default" not in words
 
 
 def test_adafactor_keeps_sums_over_rows_and_columns():
@@ -50,3 +64,9 @@ def test_a_decay_without_an_argument_is_found():
     assert facts.own_decay.times_learning_rate
     assert of_function(hidden_penalty).own_decay.form == "coupled"
     assert of_function(decay_in_momentum).own_decay.form == "momentum"
+
+
+def test_every_form_of_decay_can_be_measured():
+    functions = hidden_decay, hidden_penalty, decay_in_momentum
+    found = {of_function(function).own_decay.form for function in functions} | {measured("adamw").own_decay.form}
+    assert found == set(typing.get_args(MeasuredDecayForm))
