@@ -110,8 +110,8 @@ class ClusterExecutor:
         if not any(c >= cpus and g >= gpus for c, g in nodes):
             found = ", ".join(f"{format_count(c, 'CPU')} and {format_count(g, 'GPU')}" for c, g in nodes)
             raise UserError(
-                f"no node has the {format_count(cpus, 'CPU')} and {format_count(gpus, 'GPU')} of a task; the nodes have "
-                f"{found}. Expected smaller numbers (--task-cpus, --task-gpus), or a larger node."
+                f"no node has the {format_count(cpus, 'CPU')} and {format_count(gpus, 'GPU')} of a task; the nodes "
+                f"have {found}. Expected smaller numbers (--task-cpus, --task-gpus), or a larger node."
             )
         return cpus, gpus
 
