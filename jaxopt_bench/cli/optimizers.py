@@ -219,6 +219,7 @@ def plot_optimizers(flags: PlotFlags) -> int:
     optimizers = {name: resolve_optimizer(name) for name in flags.names}
     functions = [name.rpartition(":")[2] for name in optimizers]  # for references to functions in files
     short = {name: f if functions.count(f) == 1 else name for name, f in zip(optimizers, functions, strict=True)}
+    keep_compiled_programs()
     with ThreadPoolExecutor() as executor:  # XLA compiles without Python's lock
         runs = executor.map(
             lambda name: trajectories_on(flags.surfaces, short[name], optimizers[name], flags.steps), short

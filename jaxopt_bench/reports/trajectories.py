@@ -32,7 +32,7 @@ class Surface:
     """A function of two numbers.
 
     Attributes:
-      function: a function of an array of shape (2,).
+      function: a function of an array [2, ...] of JAX or NumPy.
       formula: its formula as text.
       start: the starting point of optimizers.
       minima: the points of its minima.
@@ -40,7 +40,7 @@ class Surface:
       y: the drawn range of y.
     """
 
-    function: Callable[[Float[Array, " 2"]], Float[Array, ""]]
+    function: Callable[[Any], Any]
     formula: str
     start: tuple[float, float]
     minima: tuple[tuple[float, float], ...]
@@ -153,7 +153,7 @@ def _best(
 ) -> Trajectory:
     """Returns the trajectory at the best learning rate."""
     ground = SURFACES[surface]
-    losses = np.asarray(jax.vmap(jax.vmap(ground.function))(jnp.asarray(points)))
+    losses = values_on(ground, points)
     heights = np.maximum((losses - bottom_of(ground)) / (losses[0, 0] - bottom_of(ground)), SMALL)
     descent = np.where(np.isfinite(losses).all(1), np.log(heights).mean(1), np.inf)
     calm = np.where(_is_calm(points, ground), descent, np.inf)
@@ -165,7 +165,13 @@ def _best(
 
 def bottom_of(ground: Surface) -> float:
     """Returns the height of a surface's minimum."""
-    return min(float(ground.function(jnp.asarray(point, jnp.float32))) for point in ground.minima)
+    return float(values_on(ground, np.array(ground.minima, np.float32)).min())
+
+
+def values_on(ground: Surface, points: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
+    """Returns the values of a surface at points. NumPy computes them, since JAX would compile each operation."""
+    with np.errstate(over="ignore", invalid="ignore"):  # far from the minimum
+        return np.asarray(ground.function(np.moveaxis(points, -1, 0)))
 
 
 def equal_paths(drawn: Sequence[Trajectory]) -> list[list[str]]:

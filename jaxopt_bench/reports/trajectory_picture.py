@@ -9,8 +9,6 @@ from typing import Any
 
 import altair as alt
 import contourpy
-import jax
-import jax.numpy as jnp
 import numpy as np
 import vl_convert
 from jaxtyping import Float
@@ -25,6 +23,7 @@ from jaxopt_bench.reports.trajectories import (
     check_picture,
     equal_paths_in_words,
     heights_of,
+    values_on,
 )
 
 PANEL = 300  # pixels, before scaling
@@ -122,8 +121,7 @@ def _map(data: _Data, name: str, trajectories: Sequence[Trajectory], look: Mappi
 def contours(ground: Surface) -> list[Float[np.ndarray, "points 2"]]:
     """Returns contour lines, at heights with equal logarithmic distances above the lowest."""
     x, y = np.linspace(*ground.x, POINTS), np.linspace(*ground.y, POINTS)
-    grid = jnp.stack(jnp.meshgrid(jnp.asarray(x), jnp.asarray(y)), axis=-1)
-    z = np.asarray(jax.vmap(jax.vmap(ground.function))(grid), float)
+    z = values_on(ground, np.stack(np.meshgrid(x, y), axis=-1))
     height = z - min(z.min(), bottom_of(ground))
     generator = contourpy.contour_generator(x, y, height)
     levels = np.geomspace(max(height.min(), height.max() * 1e-4), height.max() * 0.7, LEVELS)
