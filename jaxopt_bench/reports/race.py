@@ -26,6 +26,7 @@ END = 2000  # milliseconds of the last frame
 PANEL = 300  # the side of a map in a GIF, in pixels
 MARGIN = 16  # pixels
 SCALE = 2  # frames are drawn this many times larger, then made smaller for smooth edges
+COLOURS = 128  # of a GIF
 LINE = 22  # the height of a line of text, in pixels
 
 
@@ -109,13 +110,14 @@ def _frames(trajectories: Sequence[Trajectory]) -> list[Image.Image]:
         text = ImageDraw.Draw(frame)
         for i, (name, own) in enumerate(by_surface.items()):
             left, top = SCALE * (MARGIN + i * (PANEL + MARGIN)), SCALE * (MARGIN + LINE)
-            title = f"{name.capitalize()}: {SURFACES[name].formula}" if i else f"{name.capitalize()}, step {step}"
+            formula = SURFACES[name].formula.replace("−", "-").replace("²", "^2")  # Pillow's font lacks both
+            title = f"{name.capitalize()}: {formula}" if i else f"{name.capitalize()}, step {step}"
             text.text((left, SCALE * MARGIN / 2), title, "#1b1f23", _font())
             frame.paste(_with_paths(maps[name], own, found, step), (left, top))
         frame.paste(legend, (0, frame.height - legend.height))
-        small = frame.resize((frame.width // SCALE, frame.height // SCALE), Image.Resampling.LANCZOS)
-        frames.append(small.quantize(128))
-    return frames
+        frames.append(frame.reduce(SCALE))
+    palette = frames[-1].quantize(COLOURS)  # the last frame has all colours
+    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 
 def _font() -> Any:
