@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import hypothesis
 import pytest
@@ -19,12 +20,15 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAXOPT_BENCH_SIDE_BY_SIDE", "1")  # measuring takes time; only its own tests unset this
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxopt-bench-tests-")  # tests do not use the user's cache
 
-from jaxopt_bench import Experiment, Workload, data, kernels
+from jaxopt_bench import Experiment, Run, Workload, data, kernels, train_population
 from jaxopt_bench.cli import main
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN, MODELS, Model
 from jaxopt_bench.optimizers import AdamW, Cosine
 from jaxopt_bench.problems import Classification
+from jaxopt_bench.runs import Options, Recording, Reporter
+from jaxopt_bench.strict_json import sha256_of_json
+from jaxopt_bench.training import CodePath
 from tests.networks import Normed
 
 # Tests draw the same examples on every machine. Examples have no deadline, because the first one compiles.
@@ -71,6 +75,31 @@ def tiny() -> Experiment:
         optimizer=AdamW(learning_rate=5e-3),
         schedule=Cosine(warmup=0.5),
     )
+
+
+@pytest.fixture(scope="session")
+def train_once(digits_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Run]]:
+    """Returns a function that trains a population once for all tests of all processes, and returns its runs.
+
+    Tests that change files of the runs copy them first.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "trained-once"
+    shared.mkdir(exist_ok=True)
+    kept: dict[str, list[Run]] = {}
+
+    def trained(experiments: Sequence[Experiment], recording: Recording, path: CodePath | None = None) -> list[Run]:
+        key = sha256_of_json([*(experiment.digest for experiment in experiments), repr(recording), repr(path)])[:16]
+        if key not in kept:
+            options = Options(
+                runs_dir=shared / key, data_dir=digits_dir, recording=recording, reporter=Reporter(), code_path=path
+            )
+            with (shared / f"{key}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be training it; a finished run is only read
+                kept[key] = train_population(experiments, options)
+        return kept[key]
+
+    return trained
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import io
 import math
 
@@ -13,6 +14,7 @@ import pytest
 from jaxopt_bench import Experiment, UserError, catalog
 from jaxopt_bench.cli import parse
 from jaxopt_bench.optimizers import OPTIMIZERS, Padam
+from jaxopt_bench.problems import ProblemConfig
 
 CIFAR = ("cifar10", "cifar100")
 OWN = catalog.load_folder()
@@ -62,13 +64,19 @@ def test_the_project_has_exactly_the_listed_experiments():
     assert set(OWN) == expected
 
 
+@functools.cache
+def parameter_shapes(problem: ProblemConfig) -> list[jax.ShapeDtypeStruct]:
+    """Returns the shapes of the parameters of a problem, of which several experiments may be."""
+    return jax.tree.leaves(problem.parameter_shapes())
+
+
 @pytest.mark.parametrize("name", sorted(OWN))
 def test_names_contain_data_and_optimizer_and_the_network_fits_the_data(name):
     experiment = OWN[name]
     assert experiment.name == name
     assert name.startswith(experiment.workload.problem.data_name + "_")
     assert type(experiment.optimizer) in {type(OPTIMIZERS[part]) for part in name.split("_") if part in OPTIMIZERS}
-    assert jax.tree.leaves(experiment.workload.problem.parameter_shapes())
+    assert parameter_shapes(experiment.workload.problem)
 
 
 @pytest.mark.parametrize("name", sorted(OWN))

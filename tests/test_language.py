@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import pathlib
 import re
@@ -34,14 +35,20 @@ def texts(source: str) -> list[str]:
     return [*strings, *(token.string for token in tokens if token.type == tokenize.COMMENT)]
 
 
+@functools.cache
+def words_of(room: str) -> list[str]:
+    """Returns the words of the docstrings and comments in a room."""
+    files = ROOT.glob(room) if room in BESIDE else (ROOT / room).rglob("*.py")
+    return [
+        found for file in files for text in texts(file.read_text()) for found in re.findall(r"[a-z']+", text.lower())
+    ]
+
+
 @pytest.mark.parametrize("word", ["what", "where"])
 @pytest.mark.parametrize("room", [*ROOMS, *BESIDE])
 def test_sentences_name_their_nouns_and_conditions(room: str, word: str):
     """For "what it recorded" write "the results", and for "where it is absent" write "if it is absent"."""
-    files = ROOT.glob(room) if room in BESIDE else (ROOT / room).rglob("*.py")
-    words = [
-        found for file in files for text in texts(file.read_text()) for found in re.findall(r"[a-z']+", text.lower())
-    ]
+    words = words_of(room)
     assert len(words) > 50
     assert words.count(word) <= MOST * len(words) / 1000
 

@@ -43,7 +43,7 @@ def test_characters_that_cannot_be_encoded_are_replaced(environment, tmp_path):
     assert called(["list"], tmp_path, **environment).returncode == 0
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["run", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["list"], pytest.param(["run", "--help"], marks=pytest.mark.slow)])
 def test_a_listing_whose_output_is_closed_ends_quietly(words, tmp_path):
     for pipe in ("| head -1", "| true"):
         done = called(words, tmp_path, pipe)
@@ -73,7 +73,16 @@ def test_an_invalid_terminal_width_is_ignored(columns, tmp_path):
     assert b"cosine" in done.stdout
 
 
-@pytest.mark.parametrize("words", [["run", "digits_cnn_sgd"], ["sweep", "digits_cnn_sgd"], ["compare", "digits"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "digits_cnn_sgd"],
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in (["sweep", "digits_cnn_sgd"], ["compare", "digits"])
+        ),
+    ],
+)
 def test_a_missing_backend_is_reported_before_anything_is_written(words, tmp_path):
     done = called(words, tmp_path, JAX_PLATFORMS="cuda")
     assert done.returncode == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jaxopt_bench.compare import compare
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, AdamW, Axis, Constant, Space
@@ -58,6 +59,14 @@ def small() -> Study:
         finalist_seeds=1,  # so that one program trains both finalists and confirmations
         seeds=2,
     )
+
+
+@pytest.fixture(scope="session")
+def finished(small: Study, tmp_path_factory: pytest.TempPathFactory, digits_dir: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of the finished small study. Tests that change its files copy it first."""
+    folder = tmp_path_factory.mktemp("studies") / "small"
+    compare(small, folder, data_dir=digits_dir)
+    return folder
 
 
 def records(folder: pathlib.Path) -> dict[str, Any]:

@@ -44,14 +44,6 @@ class Stops(Progress):
             raise Killed
 
 
-@pytest.fixture(scope="module")
-def finished(small, tmp_path_factory, digits_dir) -> pathlib.Path:
-    """Returns the folder of the finished small study."""
-    folder = tmp_path_factory.mktemp("studies") / "small"
-    compare(small, folder, data_dir=digits_dir)
-    return folder
-
-
 def lines(run: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
@@ -143,12 +135,12 @@ def confirmations(folder: pathlib.Path, contender: str) -> list[pathlib.Path]:
     ("phase", "removed"),
     [
         ("confirmations", [("config.json",)]),
-        ("confirmations", [("metrics.jsonl",)]),
+        pytest.param("confirmations", [("metrics.jsonl",)], marks=pytest.mark.slow),
         ("confirmations", [("config.json", "metrics.jsonl"), ("config.json",)]),  # a whole population
-        ("confirmations", [("metrics.jsonl", "summary.json")]),
+        pytest.param("confirmations", [("metrics.jsonl", "summary.json")], marks=pytest.mark.slow),
         ("trials", [("metrics.jsonl",)]),
         ("finalists", [("metrics.jsonl",), ("config.json",)]),
-        ("trials", [("config.json",)] * 3),
+        pytest.param("trials", [("config.json",)] * 3, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_with_missing_files_is_trained_again(small, finished, tmp_path, digits_dir, capsys, phase, removed):

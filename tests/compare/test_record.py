@@ -29,12 +29,11 @@ TIMINGS = ("seconds", "examples_per_second")
 
 
 @pytest.fixture(scope="module")
-def whole(small, tmp_path_factory, digits_dir) -> pathlib.Path:
+def whole(finished, tmp_path_factory) -> pathlib.Path:
     """Returns the record of the study trained in one folder."""
-    folder = tmp_path_factory.mktemp("whole")
-    compare(small, folder / "study", data_dir=digits_dir)
-    load(folder / "study").save(folder / "record")
-    return folder / "record"
+    folder = tmp_path_factory.mktemp("whole") / "record"
+    load(finished).save(folder)
+    return folder
 
 
 def trained(folder: pathlib.Path) -> set[str]:
@@ -59,12 +58,23 @@ def assert_same_record(one: pathlib.Path, other: pathlib.Path) -> None:
     assert documents[0] == documents[1]
 
 
-def test_each_process_trains_only_the_runs_that_the_record_lacks(small, whole, tmp_path, digits_dir):
+def test_each_process_trains_only_the_runs_that_the_record_lacks_and_the_missing_part_is_reported(
+    small, whole, tmp_path, digits_dir
+):
     record = tmp_path / "record"
     options: dict[str, Any] = {"data_dir": digits_dir, "record": record}
     compare(small, tmp_path / "first", only=["adamw"], **options)
     assert {path.split("/")[1] for path in trained(tmp_path / "first")} == {"tiny_adamw"}
     assert set(load(record).runs["contender"]) == {"adamw"}
+    assert incomplete_in_words(load(record)) == (
+        "The study small is not complete: 1 of 2 pairs of an optimizer and a workload have finished. Missing: tiny, "
+        "sgd. They are trained when `compare` continues the study."
+    )
+    assert incomplete_in_words(load(record), ["adamw"]) == (
+        "adamw has finished on all workloads of the study small. 1 other optimizer is not recorded yet. The answer is "
+        "printed when all have finished."
+    )
+    assert "Missing: tiny, sgd." in (incomplete_in_words(load(record), ["adamw", "sgd"]) or "")
     shutil.rmtree(tmp_path / "first")
     compare(small, tmp_path / "second", **options)
     assert {path.split("/")[1] for path in trained(tmp_path / "second")} == {"tiny_sgd"}
@@ -130,17 +140,8 @@ def test_a_study_continues_from_its_folder_and_its_record_together(small, whole,
     assert set(load(tmp_path / "record").runs["digest"]) == set(load(whole).runs["digest"])
 
 
-def test_the_missing_part_of_an_incomplete_record_is_reported(small, tmp_path, digits_dir):
-    compare(small, tmp_path / "out", only=["adamw"], data_dir=digits_dir, record=tmp_path / "record")
-    assert incomplete_in_words(load(tmp_path / "record")) == (
-        "The study small is not complete: 1 of 2 pairs of an optimizer and a workload have finished. Missing: tiny, "
-        "sgd. They are trained when `compare` continues the study."
-    )
-    assert incomplete_in_words(load(tmp_path / "record"), ["adamw"]) == (
-        "adamw has finished on all workloads of the study small. 1 other optimizer is not recorded yet. The answer is "
-        "printed when all have finished."
-    )
-    assert "Missing: tiny, sgd." in (incomplete_in_words(load(tmp_path / "record"), ["adamw", "sgd"]) or "")
+def test_an_unknown_optimizer_among_those_to_train_is_refused(small, whole, tmp_path, digits_dir):
+    shutil.copytree(whole, tmp_path / "record")
     with pytest.raises(UserError, match="unknown optimizer of the study small 'adamm'; did you mean adamw"):
         compare(small, tmp_path / "out", only=["adamm"], data_dir=digits_dir, record=tmp_path / "record")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -113,20 +114,26 @@ def authors_dadapt_adam(
     return path
 
 
+@functools.cache
+def compiled_step(optimizer: Optimizer) -> Any:
+    """Returns a compiled step of an optimizer, which all cases share."""
+
+    @jax.jit
+    def step(params: Any, state: Any, grad: Any, rate: Any) -> Any:
+        transform = optimizer.transform(optimizer.hyperparameters(jnp.float64), StepContext(rate))
+        updates, state = transform.update(grad, state, params)
+        return optax.apply_updates(params, updates), state
+
+    return step
+
+
 def ours(optimizer: Optimizer, grads: list[Arrays], rates: np.ndarray) -> list[Arrays]:
     """Returns our parameters after each step, in float64."""
     with jax.enable_x64(True):
-        hyperparameters = optimizer.hyperparameters(jnp.float64)
         params = jax.tree.map(jnp.asarray, START)
-        state, path = optimizer.transform(hyperparameters).init(params), []
-
-        @jax.jit
-        def step(params: Any, state: Any, grad: Any, rate: Any) -> Any:
-            updates, state = optimizer.transform(hyperparameters, StepContext(rate)).update(grad, state, params)
-            return optax.apply_updates(params, updates), state
-
+        state, path = optimizer.transform(optimizer.hyperparameters(jnp.float64)).init(params), []
         for grad, rate in zip(grads, rates, strict=True):
-            params, state = step(params, state, grad, rate)
+            params, state = compiled_step(optimizer)(params, state, grad, rate)
             path.append({name: np.asarray(value) for name, value in params.items()})
         return path
 

@@ -22,7 +22,15 @@ from jaxopt_bench import UserError, kernels
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, AMSGrad, Optimizer, StepContext, wrap_optimizer
 from jaxopt_bench.optimizers.fused import Update, fused_update, has_fused_form
 from tests.optimizers import references
-from tests.optimizers.test_updates import FORMS, SHAPES, STEPS, random_gradients, settings
+from tests.optimizers.test_updates import (
+    FORMS,
+    SHAPES,
+    STEPS,
+    largest_share,
+    random_gradients,
+    settings,
+    side_by_side,
+)
 
 FUSED = [form for form in FORMS if not form.startswith("padam")]
 KEY = jax.random.key(0)
@@ -65,25 +73,22 @@ def largest_error(form: str, settings: dict[str, float], seed: int) -> float:
     given = {k: float(np.float32(v)) for k, v in settings.items() if getattr(static, k, None) is not None}
     optimizer = dataclasses.replace(static, **given)
     made = compiled(static)(optimizer.hyperparameters(), params, gradients, multipliers)
-    before, after = ({name: np.asarray(leaf, float) for name, leaf in tree.items()} for tree in made)
-    worst = 0.0
-    for name in SHAPES:
-        expected = np.stack(
-            list(
-                references.updates(
-                    reference(**{field: getattr(optimizer, field) for field in taken}),
-                    before[name],
-                    gradients[name].astype(float),
-                    optimizer.learning_rate * multipliers.astype(float),
-                    optimizer.weight_decay,
-                    decoupled=optimizer.decay_form == "decoupled",
-                )
+    before, after = map(side_by_side, made)
+    expected = np.stack(
+        list(
+            references.updates(
+                reference(**{field: getattr(optimizer, field) for field in taken}),
+                before,
+                side_by_side(gradients),
+                optimizer.learning_rate * multipliers.astype(float),
+                optimizer.weight_decay,
+                decoupled=optimizer.decay_form == "decoupled",
             )
         )
-        rounding = np.finfo(np.float32).eps * np.maximum(np.abs(before[name]), np.abs(after[name]))
-        error = np.maximum(0, np.abs(after[name] - before[name] - expected) - rounding)
-        worst = max(worst, error.max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
-    return worst
+    )
+    rounding = np.finfo(np.float32).eps * np.maximum(np.abs(before), np.abs(after))
+    errors = np.maximum(0, np.abs(after - before - expected) - rounding)
+    return largest_share(errors, expected, np.finfo(np.float32).tiny)
 
 
 @pytest.mark.parametrize("form", FUSED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import pathlib
 import re
@@ -35,6 +36,7 @@ from tests.reports.test_workload_data import loose
 NAMES = ("adam", "sgd")
 
 
+@functools.cache
 def subject(metrics: Sequence[Metric] = ACCURACY, **fields: object) -> WorkloadData:
     results, document = make_results(make_study(NAMES), metrics=metrics, **fields)  # type: ignore[arg-type]
     (found,) = split_study(results, document, verdict(results, document))
@@ -226,7 +228,14 @@ def test_if_all_runs_diverged_no_chart_except_the_cost_is_drawn():
     )
 
 
-@pytest.mark.parametrize("names", [NAMES, ("adam, learning_rate 0.001, schedule cosine", "sgd"), tuple("abcdefghij")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(NAMES, marks=pytest.mark.slow),
+        ("adam, learning_rate 0.001, schedule cosine", "sgd"),
+        tuple("abcdefghij"),
+    ],
+)
 def test_saved_figures_fit_a_column_of_a_two_column_page(names: tuple[str, ...], tmp_path: pathlib.Path):
     results, document = make_results(make_study(NAMES))
     (about,) = split_study(results, document, verdict(results, document))

@@ -7,16 +7,18 @@ import dataclasses
 import pathlib
 import re
 import sys
+from collections.abc import Callable
 from html import escape
 
 import pytest
 
-from jaxopt_bench import Experiment, Options, load_run, train
+from jaxopt_bench import Experiment, Run, load_run
 from jaxopt_bench.reports.notebook import MOST_FIGURES, notebook_html
 from jaxopt_bench.results import Results, load
-from jaxopt_bench.runs import Reporter
+from jaxopt_bench.runs import Recording
 from jaxopt_bench.study import protocol
 from jaxopt_bench.verdict import paragraphs, verdict
+from tests.copies import copied
 from tests.reports.builders import make_results, make_study, with_document
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -68,8 +70,11 @@ def test_a_study_is_its_question_and_its_protocol():
     assert escape(protocol(study)[0]) in html
 
 
-def test_a_run_is_its_result_and_its_curves(tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path):
-    run = train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir, reporter=Reporter()))
+def test_a_run_is_its_result_and_its_curves(
+    tiny: Experiment, train_once: Callable[..., list[Run]], tmp_path: pathlib.Path
+):
+    (whole,) = train_once([tiny], Recording(tensorboard=False))
+    run = copied(whole, tmp_path)
     assert len(repr(run)) < 300
     html = run._repr_html_()
     assert html is not None
@@ -111,8 +116,9 @@ def test_results_are_short_in_a_terminal():
     assert re.fullmatch(r"Results\(0 runs, [\d,]+ lines of metrics, studies: none\)", repr(nothing))
 
 
-def test_an_unfinished_run_is_shown(tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path):
-    run = train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir, reporter=Reporter()))
+def test_an_unfinished_run_is_shown(tiny: Experiment, train_once: Callable[..., list[Run]], tmp_path: pathlib.Path):
+    (whole,) = train_once([tiny], Recording(tensorboard=False))
+    run = copied(whole, tmp_path)
     (run.path / "summary.json").unlink()
     html = load_run(run.path)._repr_html_()
     assert html is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import faulthandler
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import polars as pl
 import pytest
@@ -136,24 +138,32 @@ def test_runs_of_a_copied_folder_count_once(runs: pathlib.Path, capsys: pytest.C
     assert len((runs.parent / "file.csv").read_text().splitlines()) == 1 + 3 + 6
 
 
+@pytest.fixture
+def limited() -> Iterator[None]:
+    """Ends the process of a test that waits for a pipe for two minutes."""
+    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("file", ["metrics.jsonl", "summary.json", "config.json"])
-def test_a_named_pipe_in_place_of_a_file_of_a_run_is_named(runs: pathlib.Path, file: str) -> None:
+def test_a_named_pipe_in_place_of_a_file_of_a_run_is_named(runs: pathlib.Path, file: str, capsys) -> None:
     path = next(runs.rglob(file))
     path.unlink()
     os.mkfifo(path)
-    done = shell("results runs", runs.parent)
-    assert done.returncode == 1
-    assert f"{file} is not a regular file" in done.stderr.decode()
+    assert call(runs) == 1
+    assert f"{file} is not a regular file" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("file", ["study.json", "runs.parquet", "curves.parquet"])
-def test_a_named_pipe_in_place_of_a_file_of_a_study_is_named(tmp_path: pathlib.Path, file: str) -> None:
+def test_a_named_pipe_in_place_of_a_file_of_a_study_is_named(tmp_path: pathlib.Path, file: str, capsys) -> None:
     load(write_study(tmp_path / "study", small_study())).save(tmp_path / "recorded")
     (tmp_path / "recorded" / file).unlink()
     os.mkfifo(tmp_path / "recorded" / file)
-    done = shell("results recorded", tmp_path)
-    assert done.returncode == 1
-    assert f"{file} is not a regular file" in done.stderr.decode()
+    assert call(tmp_path / "recorded") == 1
+    assert f"{file} is not a regular file" in capsys.readouterr().err
 
 
 def test_a_name_of_thousands_of_characters_is_shortened_in_messages(

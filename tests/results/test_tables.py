@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from jaxopt_bench import Experiment, UserError, Workload, train
+from jaxopt_bench import Experiment, UserError, Workload
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.models import CNN, ResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosine, MultiStep
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Results, combine_results, load, load_runs
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
-from jaxopt_bench.runs import Options, Recording, Reporter, read_metrics
+from jaxopt_bench.runs import Recording, read_metrics
 from jaxopt_bench.study import (
     Contender,
     RunEntry,
@@ -627,10 +627,10 @@ def test_a_query_does_not_change_the_tables(tmp_path):
         assert results.sql("SELECT COUNT(*) FROM runs").item() == 1
 
 
-def test_every_value_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
-    recording = Recording(tensorboard=False)
-    path = train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir, recording=recording, reporter=Reporter())).path
-    results = load(tmp_path)
+def test_every_value_that_a_real_run_writes_has_a_column(tiny, train_once):
+    (run,) = train_once([tiny], Recording(tensorboard=False))
+    path = run.path
+    results = load(path)
     (row,) = results.runs.to_dicts()
     assert row["status"] == "completed"
     for written in read_metrics(path / "metrics.jsonl"):

@@ -17,7 +17,7 @@ keep_compiled_programs()
 keep_compiled_programs()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # however fast this machine compiles
 print(json.dumps(jax.config.jax_compilation_cache_dir))
-jax.jit(lambda x: sum(jax.numpy.linalg.matrix_power(x, n) for n in range(50)))(jax.numpy.ones((64, 64)))
+jax.jit(lambda x: sum(jax.numpy.linalg.matrix_power(x, n) for n in range(5)))(jax.numpy.ones((64, 64)))
 """
 
 
@@ -60,7 +60,7 @@ def test_another_folder_can_be_chosen(tmp_path):
 def test_a_folder_that_cannot_be_written_causes_one_warning_and_no_error(variable, value, tmp_path):
     (tmp_path / "file").touch()
     variables = {"XDG_CACHE_HOME": "", variable: value.replace("FILE", str(tmp_path / "file"))}
-    done = run(PROGRAM.replace("range(50)", "range(2)"), **variables)
+    done = run(PROGRAM, **variables)
     assert json.loads(done.stdout) is None
     assert done.stderr.count("compiled programs cannot be kept") == 1
     assert "JAXOPT_BENCH_CACHE_DIR" in done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import pathlib
 import shutil
 import zipfile
 from typing import Any
@@ -16,7 +15,7 @@ import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxopt_bench import UserError, data, load_run, train, train_population
+from jaxopt_bench import UserError, data, train, train_population
 from jaxopt_bench.data import Augmentation, Dataset
 from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import SGD, AdamW
@@ -24,6 +23,7 @@ from jaxopt_bench.problems import PROBLEMS
 from jaxopt_bench.problems.views import Images, Lines, Matrix, Points, Texts, views_to_arrays
 from jaxopt_bench.runs import EVALUATION, Evaluation, Options, Recording, Reporter, Run, evaluation, load_evaluation
 from jaxopt_bench.training import CodePath
+from tests.copies import copied
 from tests.problems.springs import Springs
 from tests.runs.test_train import Killed, KilledAt, MessageRecorder, assert_same
 from tests.tasks import changed
@@ -33,26 +33,23 @@ EVALUATED = dataclasses.replace(PLAIN, evaluation=True)
 IN_TURN, TOGETHER = CodePath("pure", "compiled", "map"), CodePath()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def options(digits_dir) -> dict[str, Any]:
     return {"data_dir": digits_dir, "recording": EVALUATED, "reporter": Reporter(), "code_path": IN_TURN}
 
 
-@pytest.fixture(scope="module")
-def done(tiny, tmp_path_factory, options) -> Run:
+@pytest.fixture
+def done(tiny, train_once) -> Run:
     """Returns a run with an evaluation. Tests that change its files copy it first."""
-    return train(tiny, Options(runs_dir=tmp_path_factory.mktemp("done"), **options))
+    (run,) = train_once([tiny], EVALUATED, IN_TURN)
+    return run
 
 
-@pytest.fixture(scope="module")
-def without(tiny, tmp_path_factory, options) -> Run:
+@pytest.fixture
+def without(tiny, train_once) -> Run:
     """Returns the same run without an evaluation."""
-    return train(tiny, Options(runs_dir=tmp_path_factory.mktemp("without"), **{**options, "recording": PLAIN}))
-
-
-def copied(run: Run, runs_dir: pathlib.Path) -> Run:
-    """Returns a copy of a run in another folder of runs."""
-    return load_run(shutil.copytree(run.path, runs_dir / run.path.parent.name / run.path.name))
+    (run,) = train_once([tiny], PLAIN, IN_TURN)
+    return run
 
 
 def evaluation_of(run: Run) -> Evaluation:

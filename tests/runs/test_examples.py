@@ -13,6 +13,7 @@ from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording, Reporter, load_evaluation
 from jaxopt_bench.runs.examples import EXAMPLES, load_examples, save_examples
 from jaxopt_bench.training import CodePath
+from tests.copies import copied
 
 RECORDED = Recording(log_every=6, tensorboard=False, evaluation=True, test_examples=True)
 IN_TURN, SIDE_BY_SIDE = CodePath("pure", "compiled", "map"), CodePath("pure", "compiled", "map", side_by_side=2)
@@ -28,6 +29,13 @@ def options(digits_dir, tmp_path):
     return Options(runs_dir=tmp_path, data_dir=digits_dir, recording=RECORDED, reporter=Reporter(), code_path=IN_TURN)
 
 
+@pytest.fixture
+def run(tested, train_once):
+    """Returns a run with the result of each test example, which tests share."""
+    (run,) = train_once([tested], RECORDED, IN_TURN)
+    return run
+
+
 def assert_each_example(run):
     """Asserts that the file agrees with the run's summary and with the examples in its evaluation."""
     found, evaluation = load_examples(run.path, "accuracy"), load_evaluation(run.path)
@@ -38,8 +46,7 @@ def assert_each_example(run):
         assert found[run.summary[at]["step"]].mean() == pytest.approx(run.summary[at]["test_accuracy"], rel=1e-6)
 
 
-def test_a_run_records_each_test_example_at_the_last_and_the_best_epoch(tested, options):
-    run = train(tested, options)
+def test_a_run_records_each_test_example_at_the_last_and_the_best_epoch(run):
     assert_each_example(run)
     assert set(load_examples(run.path, "accuracy")) == {run.summary[at]["step"] for at in ("final", "best")}
 
@@ -90,8 +97,8 @@ def test_a_damaged_file_is_named(tmp_path, arrays):
         load_examples(tmp_path, "accuracy")
 
 
-def test_recorded_results_have_the_examples_and_refuse_those_of_another_run(tested, options, tmp_path):
-    run = train(tested, options)
+def test_recorded_results_have_the_examples_and_refuse_those_of_another_run(run, tmp_path):
+    run = copied(run, tmp_path)
     results = load(run.path)
     step = run.summary["final"]["step"]
     results.save(tmp_path / "recorded")

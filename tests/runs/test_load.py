@@ -8,27 +8,17 @@ import shutil
 
 import pytest
 
-from jaxopt_bench import UserError, load_run, train
+from jaxopt_bench import UserError, load_run
 from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording, Reporter, train_population
-
-
-@pytest.fixture(scope="module")
-def trained(tiny, tmp_path_factory, digits_dir):
-    """Returns the folder of a run."""
-    options = Options(
-        runs_dir=tmp_path_factory.mktemp("runs"),
-        data_dir=digits_dir,
-        recording=Recording(tensorboard=False),
-        reporter=Reporter(),
-    )
-    return train(tiny, options).path
+from tests.copies import copied
 
 
 @pytest.fixture
-def run(trained, tmp_path):
-    """Returns a copy of the run for one test."""
-    return load_run(shutil.copytree(trained, tmp_path / trained.parent.name / trained.name))
+def run(tiny, train_once, tmp_path):
+    """Returns a copy of a run for one test."""
+    (trained,) = train_once([tiny], Recording(tensorboard=False))
+    return copied(trained, tmp_path)
 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path):

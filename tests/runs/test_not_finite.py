@@ -16,6 +16,7 @@ from jaxopt_bench.optimizers import SGD, AdamW, Constant, wrap_optimizer
 from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import EVALUATION, Interrupted, Options, Recording, Run, finish, session
 from jaxopt_bench.runs.signals import WorkStopped
+from tests.copies import copied
 from tests.runs.test_train import QUIET, Killed, KilledAt, MessageRecorder, assert_same
 from tests.tasks import changed
 
@@ -144,9 +145,10 @@ def test_a_run_killed_before_its_summary_is_also_recorded_as_diverged(broken_at,
     assert summary_of(run)["reason"] == "the train_clean loss at the end of epoch 2 was not finite"
 
 
-def test_a_test_split_whose_loss_is_not_finite_is_a_divergence(tiny, tmp_path, options):
+def test_a_test_split_whose_loss_is_not_finite_is_a_divergence(tiny, tmp_path, options, train_once):
     """The files are those of a run that was killed after the line of the test split and before its summary."""
-    run = train(tiny, Options(runs_dir=tmp_path, **{**options, "recording": QUIET}))
+    (whole,) = train_once([tiny], QUIET)
+    run = copied(whole, tmp_path)
     (run.path / "summary.json").unlink()
     lines = [line | ({"loss": None} if line["split"] == "test" else {}) for line in run.metrics]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -31,12 +31,16 @@ def options(digits_dir) -> dict[str, Any]:
     return {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter(), "code_path": PATH}
 
 
-@pytest.fixture(scope="module")
-def trained_alone(digits_dir, tmp_path_factory) -> Callable[[Experiment], Run]:
+@pytest.fixture
+def trained_alone(train_once) -> Callable[[Experiment], Run]:
     """Returns a function that trains an experiment alone, once for all tests, and returns its run."""
-    options = {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter(), "code_path": PATH}
-    folder = tmp_path_factory.mktemp("alone")
-    return lambda experiment: train(experiment, Options(runs_dir=folder, **options))
+    return lambda experiment: train_once([experiment], QUIET, PATH)[0]
+
+
+@pytest.fixture
+def together(experiments, train_once) -> list[Run]:
+    """Returns the runs of the four experiments, which were trained together, once for all tests."""
+    return train_once(experiments, QUIET, PATH)
 
 
 @pytest.fixture
@@ -49,10 +53,9 @@ def experiments(tiny):
     ]
 
 
-def test_the_record_of_a_member_equals_that_of_its_single_run(experiments, tmp_path, options, trained_alone):
-    runs = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
-    assert [run.experiment for run in runs] == experiments
-    for run, experiment in zip(runs, experiments, strict=True):
+def test_the_record_of_a_member_equals_that_of_its_single_run(experiments, together, trained_alone):
+    assert [run.experiment for run in together] == experiments
+    for run, experiment in zip(together, experiments, strict=True):
         single = trained_alone(experiment)
         assert run.path.name == single.path.name
         assert_same(run, single)
@@ -65,20 +68,18 @@ def test_the_record_of_a_member_equals_that_of_its_single_run(experiments, tmp_p
             jax.tree.map(np.testing.assert_array_equal, run.parameters("best"), single.parameters("best"))
 
 
-def test_a_population_that_was_killed_resumes_to_the_bit(experiments, tmp_path, options):
-    whole = train_population(experiments, Options(runs_dir=tmp_path / "whole", **options))
+def test_a_population_that_was_killed_resumes_to_the_bit(experiments, tmp_path, options, together):
     for step in (9, 33):
         with pytest.raises(Killed):
             train_population(
                 experiments, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(step)})
             )
     resumed = train_population(experiments, Options(runs_dir=tmp_path / "killed", **options))
-    for one, other in zip(whole, resumed, strict=True):
+    for one, other in zip(together, resumed, strict=True):
         assert_same(one, other)
 
 
-def test_a_signal_ends_a_population_with_a_checkpoint(experiments, tmp_path, options):
-    whole = train_population(experiments[:2], Options(runs_dir=tmp_path / "whole", **options))
+def test_a_signal_ends_a_population_with_a_checkpoint(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Interrupted, match="step"):
         train_population(
             experiments[:2], Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(10)})
@@ -86,10 +87,9 @@ def test_a_signal_ends_a_population_with_a_checkpoint(experiments, tmp_path, opt
     stopped = [load_run(path.parent) for path in (tmp_path / "stopped").glob("tiny/*/summary.json")]
     assert [run.summary["status"] for run in stopped if run.summary] == ["interrupted"] * 2
     assert all(10 <= int(run.state().step) < 40 for run in stopped)
-    for one, other in zip(
-        whole, train_population(experiments[:2], Options(runs_dir=tmp_path / "stopped", **options)), strict=True
-    ):
-        assert_same(one, other)
+    resumed = train_population(experiments[:2], Options(runs_dir=tmp_path / "stopped", **options))
+    for run, experiment in zip(resumed, experiments[:2], strict=True):
+        assert_same(run, trained_alone(experiment))
 
 
 def test_a_member_that_diverges_is_recorded_and_the_others_continue(tiny, tmp_path, options, trained_alone):
@@ -102,7 +102,7 @@ def test_a_member_that_diverges_is_recorded_and_the_others_continue(tiny, tmp_pa
     assert second.summary["status"] == "diverged"
     assert second.metrics[-1]["step"] <= 6
     assert_same(first, trained_alone(calm))
-    alone = train(wild, Options(runs_dir=tmp_path / "alone", **options))
+    alone = trained_alone(wild)
     assert without_timings(alone) == without_timings(second)
     assert alone.summary is not None
     assert alone.summary["diverged_step"] == second.summary["diverged_step"]
@@ -185,10 +185,11 @@ def test_finished_runs_are_not_changed_and_unfinished_ones_resume_in_place(
         assert_same(run, trained_alone(experiment))
 
 
-def test_a_finished_population_is_returned_and_not_trained_again(experiments, tmp_path, options):
-    first = train_population(experiments, Options(runs_dir=tmp_path, **options))
+def test_a_finished_population_is_returned_and_not_trained_again(experiments, tmp_path, options, together):
+    shutil.copytree(together[0].path.parents[1], tmp_path, dirs_exist_ok=True)
     again = train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
-    assert [run.summary for run in again] == [run.summary for run in first]
+    assert [run.path for run in again] == [tmp_path / run.path.relative_to(run.path.parents[1]) for run in together]
+    assert [run.summary for run in again] == [run.summary for run in together]
 
 
 @pytest.mark.slow

@@ -31,10 +31,9 @@ def experiments(tiny):
 
 
 @pytest.fixture
-def in_turn(experiments, digits_dir, tmp_path) -> list[Run]:
+def in_turn(experiments, train_once) -> list[Run]:
     """Returns the runs of members that take turns."""
-    options = Options(runs_dir=tmp_path / "turns", data_dir=digits_dir, recording=QUIET, code_path=IN_TURN)
-    return train_population(experiments, options)
+    return train_once(experiments, QUIET, IN_TURN)
 
 
 def recorded(runs: list[Run]) -> list[list[int]]:

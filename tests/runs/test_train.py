@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxopt_bench import UserError, load_run, train
+from jaxopt_bench import Experiment, UserError, load_run, train
 from jaxopt_bench.data import Dataset
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
@@ -31,6 +31,7 @@ from jaxopt_bench.runs.directory import lock_directory
 from jaxopt_bench.runs.environment import changes, environment
 from jaxopt_bench.runs.signals import StopRequest
 from jaxopt_bench.training import CodePath, choose_code_path
+from tests.copies import copied
 from tests.tasks import changed
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -90,6 +91,19 @@ def options(digits_dir: pathlib.Path) -> dict[str, Any]:
     return {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter()}
 
 
+@pytest.fixture
+def whole(tiny, train_once) -> Run:
+    """Returns the uninterrupted run of `tiny`, which the tests share."""
+    (run,) = train_once([tiny], QUIET)
+    return run
+
+
+@pytest.fixture
+def copy(tmp_path, whole) -> Run:
+    """Returns a copy of the uninterrupted run, in a folder of runs of the test."""
+    return copied(whole, tmp_path)
+
+
 AROUND = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1}
 
 
@@ -139,9 +153,9 @@ def test_batch_statistics_and_bfloat16_also_resume_to_the_bit(change, tiny, tmp_
 
 
 @pytest.mark.parametrize("keep", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_a_damaged_checkpoint_costs_only_the_steps_since_the_previous_one(keep, tiny, tmp_path, options):
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_previous_one(keep, tiny, tmp_path, options, train_once):
     options["recording"] = dataclasses.replace(QUIET, keep_checkpoints=keep)
-    whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
+    (whole,) = train_once([tiny], options["recording"])
     stopped = {**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=2)}
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path / "damaged", **{**stopped, "reporter": KilledAt(36)}))
@@ -153,30 +167,42 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_previous_one(keep, 
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_a_run_stopped_before_its_summary_is_completed_from_its_last_checkpoint(live, tiny, tmp_path, options):
-    whole = train(tiny, Options(runs_dir=tmp_path, **options))
-    (whole.path / "summary.json").unlink()
+def test_a_run_stopped_before_its_summary_is_completed_from_its_last_checkpoint(
+    live, tiny, tmp_path, options, whole, copy
+):
+    (copy.path / "summary.json").unlink()
     out = io.StringIO()
     console = Console(file=out, force_terminal=live)
     again = train(
         tiny,
         Options(runs_dir=tmp_path, **{**options, "reporter": LiveReporter(console) if live else LineReporter(console)}),
     )
+    assert again.path == copy.path
     assert_same(whole, again)
     assert again.summary is not None
     assert again.summary["final"] == whole.summary["final"]
     assert "continued from step 40" in out.getvalue()
 
 
-def test_the_test_results_of_a_damaged_best_checkpoint_are_left_out(tiny, tmp_path, options):
-    experiment = changed(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
-    run = train(experiment, Options(runs_dir=tmp_path, **options))
+LAST = dataclasses.replace(QUIET, keep_checkpoints=1)
+
+
+@pytest.fixture
+def early(tiny) -> Experiment:
+    """Returns an experiment of 8 epochs, 20 steps each, whose best epoch is not the last one."""
+    return changed(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
+
+
+def test_the_test_results_of_a_damaged_best_checkpoint_are_left_out(early, tmp_path, options, train_once):
+    (whole,) = train_once([early], LAST)
+    run = copied(whole, tmp_path)
     assert run.best_step != 160
     (run.path / "checkpoints" / str(run.best_step) / "manifest.json").write_text("{}")
     (run.path / "summary.json").unlink()
     lines = [line for line in run.metrics if line["split"] != "test"]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    again = train(experiment, Options(runs_dir=tmp_path, **options))
+    again = train(early, Options(runs_dir=tmp_path, **options))
+    assert again.path == run.path
     assert again.summary is not None
     assert again.summary["status"] == "completed"
     assert again.summary["best"]["test_loss"] is None
@@ -184,8 +210,7 @@ def test_the_test_results_of_a_damaged_best_checkpoint_are_left_out(tiny, tmp_pa
 
 
 @pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 20)), 30])
-def test_a_run_stopped_by_a_signal_at_any_step_resumes_to_the_same_result(step, tiny, tmp_path, options):
-    whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
+def test_a_run_stopped_by_a_signal_at_any_step_resumes_to_the_same_result(step, tiny, tmp_path, options, whole):
     with pytest.raises(Interrupted, match="from step") as stop:
         train(tiny, Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(step)}))
     assert stop.value.signal == signal.SIGTERM
@@ -195,7 +220,9 @@ def test_a_run_stopped_by_a_signal_at_any_step_resumes_to_the_same_result(step, 
 @pytest.mark.parametrize(
     "batch", [18, *(pytest.param(b, marks=pytest.mark.slow) for b in (3, 7, 14, 20, 21, 22, 23, 25))]
 )
-def test_a_signal_during_an_evaluation_stops_it_before_its_next_batch(batch, tiny, tmp_path, options, monkeypatch):
+def test_a_signal_during_an_evaluation_stops_it_before_its_next_batch(
+    batch, tiny, tmp_path, options, monkeypatch, train_once
+):
     """Batches: 6 of training images and 1 of validation per epoch, 2 of the test split, and 1 and 2 for the logits."""
     counted, original = [], StopRequest.until_requested
 
@@ -208,7 +235,7 @@ def test_a_signal_during_an_evaluation_stops_it_before_its_next_batch(batch, tin
 
     recording = dataclasses.replace(options["recording"], evaluation=True)
     experiment = changed(tiny, epochs=3)
-    whole = train(experiment, Options(runs_dir=tmp_path / "whole", **{**options, "recording": recording}))
+    (whole,) = train_once([experiment], recording)
     monkeypatch.setattr(StopRequest, "until_requested", stopping)
     with pytest.raises(Interrupted) as stop:
         train(experiment, Options(runs_dir=tmp_path / "stopped", **{**options, "recording": recording}))
@@ -224,9 +251,9 @@ def test_a_signal_during_an_evaluation_stops_it_before_its_next_batch(batch, tin
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_an_evaluation_of_which_some_lines_are_missing_is_repeated(kept, tiny, tmp_path, options):
+def test_an_evaluation_of_which_some_lines_are_missing_is_repeated(kept, tiny, tmp_path, options, train_once):
     options["recording"] = dataclasses.replace(QUIET, checkpoint_every=20)
-    whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
+    (whole,) = train_once([tiny], options["recording"])
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path / "torn", **{**options, "reporter": KilledAt(21)}))
     (metrics,) = (tmp_path / "torn").rglob("metrics.jsonl")
@@ -357,28 +384,22 @@ def test_which_inner_rule_updates_which_parameters_is_recorded(tiny, tmp_path, o
     assert json.loads(row["inner_rules"]) == run.config["inner_rules"]
 
 
-def test_a_single_inner_rule_is_not_recorded(tiny, tmp_path, options):
-    run = train(changed(tiny, epochs=1), Options(runs_dir=tmp_path, **options))
-    assert "inner_rules" not in run.config
-    assert load(tmp_path).runs["inner_rules"].to_list() == [None]
+def test_a_single_inner_rule_is_not_recorded(whole):
+    assert "inner_rules" not in whole.config
+    assert load(whole.path).runs["inner_rules"].to_list() == [None]
 
 
-def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tiny, tmp_path, options):
-    run = train(tiny, Options(runs_dir=tmp_path, **options))
+def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(whole):
     for epoch in (1, 2):
-        lines = [r for r in run.metrics if r["split"] == "train_steps" and epoch - 1 < r["epoch"] <= epoch]
+        lines = [r for r in whole.metrics if r["split"] == "train_steps" and epoch - 1 < r["epoch"] <= epoch]
         assert [r["steps"] for r in lines] == [6, 6, 6, 2]
         mean = sum(r["loss"] * r["steps"] for r in lines) / 20
-        (line,) = [r for r in run.metrics if r["split"] == "train" and r["epoch"] == epoch]
+        (line,) = [r for r in whole.metrics if r["split"] == "train" and r["epoch"] == epoch]
         assert line["loss"] == pytest.approx(mean, rel=1e-12)
 
 
-def test_the_best_epoch_has_the_lowest_validation_loss_and_is_checkpointed(tiny, tmp_path, options):
-    experiment = changed(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
-    run = train(
-        experiment,
-        Options(runs_dir=tmp_path, **{**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=1)}),
-    )
+def test_the_best_epoch_has_the_lowest_validation_loss_and_is_checkpointed(early, train_once):
+    (run,) = train_once([early], LAST)
     losses = {r["step"]: r["loss"] for r in run.metrics if r["split"] == "validation"}
     best = min(losses, key=lambda step: losses[step])
     assert run.summary is not None
@@ -419,20 +440,18 @@ def test_the_test_split_is_read_only_on_request_and_only_at_the_end(tiny, tmp_pa
     assert set(lines[lines.index("test") :]) == {"test"}
 
 
-def test_a_tracked_test_split_is_measured_every_epoch_without_other_effects(tiny, tmp_path, options):
+def test_a_tracked_test_split_is_measured_every_epoch_without_other_effects(tiny, tmp_path, options, whole):
     tracked = train(dataclasses.replace(tiny, track_test=True), Options(runs_dir=tmp_path, **options))
-    untracked = train(tiny, Options(runs_dir=tmp_path, **options))
-    assert tracked.path != untracked.path
+    assert tracked.path.name != whole.path.name
     assert [r["epoch"] for r in tracked.metrics if r["split"] == "test"] == [1, 2]
-    jax.tree.map(np.testing.assert_array_equal, tracked.parameters(), untracked.parameters())
+    jax.tree.map(np.testing.assert_array_equal, tracked.parameters(), whole.parameters())
 
 
-def test_a_finished_run_is_returned_and_not_trained_again(tiny, tmp_path, options):
-    first = train(tiny, Options(runs_dir=tmp_path, **options))
-    before = (first.path / "metrics.jsonl").read_bytes()
+def test_a_finished_run_is_returned_and_not_trained_again(tiny, tmp_path, options, copy):
+    before = (copy.path / "metrics.jsonl").read_bytes()
     again = train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
-    assert again.path == first.path
-    assert (first.path / "metrics.jsonl").read_bytes() == before
+    assert again.path == copy.path
+    assert (copy.path / "metrics.jsonl").read_bytes() == before
 
 
 @pytest.mark.slow
@@ -445,14 +464,13 @@ def test_fresh_starts_a_second_run_which_later_calls_resume(tiny, tmp_path, opti
     assert_same(first, second)
 
 
-def test_recording_options_do_not_change_the_parameters(tiny, tmp_path, options):
-    one = train(tiny, Options(runs_dir=tmp_path / "one", **options))
+def test_recording_options_do_not_change_the_parameters(tiny, tmp_path, options, whole):
     recording = Recording(log_every=1000, tensorboard=True)
     other = train(tiny, Options(runs_dir=tmp_path / "other", **{**options, "recording": recording}))
-    assert one.path.name == other.path.name
-    jax.tree.map(np.testing.assert_array_equal, one.parameters(), other.parameters())
+    assert whole.path.name == other.path.name
+    jax.tree.map(np.testing.assert_array_equal, whole.parameters(), other.parameters())
     assert list((other.path / "tensorboard").iterdir())
-    assert not (one.path / "tensorboard").exists()
+    assert not (whole.path / "tensorboard").exists()
 
 
 @pytest.mark.slow

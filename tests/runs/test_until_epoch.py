@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from jaxopt_bench import Experiment, Run, UserError, load_run, train, train_popu
 from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.results import load
 from jaxopt_bench.runs import Interrupted, Options, Reporter, discard_checkpoints
+from tests.copies import copied
 from tests.runs.test_population import PATH, QUIET
 from tests.runs.test_train import Killed, KilledAt, MessageRecorder, StoppedAt, assert_same, without_timings
 from tests.tasks import changed
@@ -36,6 +38,15 @@ def whole(experiments, digits_dir, tmp_path_factory) -> list[Run]:
         tmp_path_factory.mktemp("whole"), digits_dir, recording=QUIET, reporter=Reporter(), code_path=PATH
     )
     return train_population(experiments, options)
+
+
+@pytest.fixture(scope="module")
+def stopped(experiments, digits_dir, tmp_path_factory) -> Run:
+    """Returns a run that was stopped after its first epoch."""
+    options = Options(
+        tmp_path_factory.mktemp("stopped"), digits_dir, recording=QUIET, reporter=Reporter(), code_path=PATH
+    )
+    return train(experiments[0], dataclasses.replace(options, until_epoch=1))
 
 
 class Counted(Reporter):
@@ -146,8 +157,8 @@ def test_a_stop_reads_no_test_split_and_runs_that_diverged_before_stay_diverged(
     assert {line["split"] for line in first.metrics} == {"train_steps", "train", "train_clean", "validation"}
 
 
-def test_metrics_that_end_before_the_stop_are_damaged(experiments, tmp_path, options):
-    run = train(experiments[0], Options(runs_dir=tmp_path, until_epoch=1, **options))
+def test_metrics_that_end_before_the_stop_are_damaged(stopped, tmp_path):
+    run = copied(stopped, tmp_path)
     lines = (run.path / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run.path / "metrics.jsonl").write_text("".join(lines[:2]))
     for read in (load_run, load):
@@ -155,9 +166,8 @@ def test_metrics_that_end_before_the_stop_are_damaged(experiments, tmp_path, opt
             read(run.path)
 
 
-def test_the_show_command_prints_a_stopped_run(experiments, tmp_path, options, call):
-    run = train(experiments[0], Options(runs_dir=tmp_path, until_epoch=1, **options))
-    code, out, _ = call("show", str(run.path))
+def test_the_show_command_prints_a_stopped_run(stopped, call):
+    code, out, _ = call("show", str(stopped.path))
     assert code == 0
     assert "tiny: stopped" in out
     assert "last measured at step 20: validation loss" in out

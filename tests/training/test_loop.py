@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,9 +40,15 @@ def data() -> LabelledInputs:
     return drawn_images(EXAMPLES)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def task(tiny) -> Task:
     return task_on(changed(tiny, batch_size=40), EXAMPLES)
+
+
+@pytest.fixture(scope="module")
+def step(task) -> Any:
+    """Returns the compiled step of the task, which the tests share."""
+    return jax.jit(make_train_step(task))
 
 
 def test_each_epoch_and_seed_has_its_own_order_of_all_examples(task):
@@ -54,11 +61,11 @@ def test_each_epoch_and_seed_has_its_own_order_of_all_examples(task):
 
 
 def advanced(
-    task: Task, data: LabelledInputs, *divisions: int, tasks: Sequence[Task] = ()
+    task: Task, data: LabelledInputs, *divisions: int, tasks: Sequence[Task] = (), program: Program | None = None
 ) -> tuple[TrainState, StepMetrics]:
     """Returns states and metrics after calls with the given numbers of steps, from the start of the first epoch."""
     tasks = tasks or [task]
-    program = Program(task, len(tasks))
+    program = program or Program(task, len(tasks))
     states, metrics = initial_states(tasks), program.empty_metrics()
     for steps in divisions:
         order = program.epoch_permutations(states.seed, int(states.step[0]) // task.steps_per_epoch)
@@ -67,8 +74,7 @@ def advanced(
 
 
 @pytest.mark.parametrize("code_path", [choose_code_path(backend) for backend in ("metal", "cpu", "gpu")], ids=str)
-def test_advancing_equals_single_steps_with_the_batches_of_the_order(task, data, code_path):
-    step = jax.jit(make_train_step(task))
+def test_advancing_equals_single_steps_with_the_batches_of_the_order(task, step, data, code_path):
     state = initial_state(task)
     for epoch in range(2):
         for indices in np.asarray(epoch_permutation(task, state.seed, epoch))[:200].reshape(5, 40):
@@ -88,9 +94,10 @@ def test_the_order_follows_the_seed_in_the_state(task, data):
 @pytest.mark.parametrize("loop", ["python", "compiled"])
 def test_the_division_into_calls_does_not_change_any_bit(task, data, loop):
     task = task_on(task.experiment, EXAMPLES, code_path=CodePath("pure", loop))
-    whole = advanced(task, data, 5)
+    program = Program(task)
+    whole = advanced(task, data, 5, program=program)
     for division in ([1, 4], [2, 2, 1]):
-        jax.tree.map(np.testing.assert_array_equal, whole, advanced(task, data, *division))
+        jax.tree.map(np.testing.assert_array_equal, whole, advanced(task, data, *division, program=program))
 
 
 def test_one_compilation_serves_any_number_of_steps(task, data):
@@ -103,8 +110,7 @@ def test_one_compilation_serves_any_number_of_steps(task, data):
     assert program._advance._cache_size() == 1  # type: ignore[attr-defined]
 
 
-def test_metrics_are_means_over_steps(task, data):
-    step = jax.jit(make_train_step(task))
+def test_metrics_are_means_over_steps(task, step, data):
     state = initial_state(task)
     order = np.asarray(epoch_permutation(task, SEED, 0))[:160].reshape(4, 40)
     expected = []

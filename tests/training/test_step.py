@@ -74,18 +74,23 @@ def test_a_step_of_plain_sgd_is_the_parameters_minus_the_gradient(tiny):
     assert int(measured["diverged"]) == NEVER
 
 
-def test_a_step_is_a_pure_function_of_its_arguments(tiny):
-    task, batch = task_on(tiny), drawn_images(64)
-    state, step = initial_state(task), jax.jit(make_train_step(task))
+@pytest.fixture(scope="module")
+def compiled(tiny):
+    """Returns the task of `tiny`, its initial state and its compiled step, which some tests share."""
+    task = task_on(tiny)
+    return task, initial_state(task), jax.jit(make_train_step(task))
+
+
+def test_a_step_is_a_pure_function_of_its_arguments(compiled):
+    (_, state, step), batch = compiled, drawn_images(64)
     before = jax.tree.map(np.array, state)
     first, again = step(state, batch)[0], step(state, batch)[0]
     jax.tree.map(np.testing.assert_array_equal, first, again)
     jax.tree.map(np.testing.assert_array_equal, state, before)
 
 
-def test_each_step_and_seed_has_its_own_random_draws(tiny):
-    task, batch = task_on(tiny), drawn_images(64)
-    state, step = initial_state(task), jax.jit(make_train_step(task))
+def test_each_step_and_seed_has_its_own_random_draws(compiled):
+    (task, state, step), batch = compiled, drawn_images(64)
     losses = {
         float(step(state.replace(step=jnp.int32(t), seed=jnp.uint32(s)), batch)[1].compute(task.step_metrics)["loss"])
         for t in range(3)
@@ -159,9 +164,8 @@ def test_steps_with_fused_updates_equal_those_of_optax_up_to_rounding(tiny, name
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6), *ends)
 
 
-def test_merged_metrics_keep_the_first_divergence_and_the_last_learning_rate(tiny):
-    task, batch = task_on(tiny), drawn_images(64)
-    state, step = initial_state(task), jax.jit(make_train_step(task))
+def test_merged_metrics_keep_the_first_divergence_and_the_last_learning_rate(compiled):
+    (task, state, step), batch = compiled, drawn_images(64)
     _, good = step(state, batch)
     bad_params = jax.tree.map(lambda p: p * jnp.inf, state.params)
     merged = good
