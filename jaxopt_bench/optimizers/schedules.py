@@ -25,9 +25,7 @@ class Schedule(Tunable, abc.ABC):
     """A multiplier of the learning rate over training. Its float fields may be traced, like an optimizer's."""
 
     @abc.abstractmethod
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """Returns the factor on the learning rate.
 
         Args:
@@ -80,9 +78,7 @@ class WarmupSchedule(Schedule):
 class Constant(WarmupSchedule):
     """A constant learning rate after a linear warm-up."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         return _share(epoch + step, _warmup(hyperparameters, epochs))
 
@@ -96,9 +92,7 @@ class MultiStep(Schedule):
     factor: float = number_field(0.1, above=0)
     """The factor on the learning rate at each boundary."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         return hyperparameters["factor"] ** jnp.sum(_with_margin(epoch, step) >= hyperparameters["boundaries"])
 
@@ -112,9 +106,7 @@ class Exponential(Schedule):
     factor: float = number_field(0.1, above=0)
     """The factor on the learning rate at each drop."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         return hyperparameters["factor"] ** jnp.floor(_with_margin(epoch, step) / hyperparameters["every"])
 
@@ -127,9 +119,7 @@ class Cosine(WarmupSchedule):
     final: float = number_field(0.0, at_least=0)
     """The multiplier at the end of training."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         warmup, final = _warmup(hyperparameters, epochs), hyperparameters["final"]
         decay = final + (1 - final) * _half_cosine(_share(epoch - warmup, epochs - warmup))
@@ -147,9 +137,7 @@ class Linear(WarmupSchedule):
     final: float = number_field(0.0, at_least=0)
     """The multiplier at the end of training."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         warmup, final = _warmup(hyperparameters, epochs), hyperparameters["final"]
         decay = final + (1 - final) * _share(epochs - epoch, epochs - warmup)
@@ -170,9 +158,7 @@ class WarmupStableDecay(WarmupSchedule):
     final: float = number_field(0.0, at_least=0, at_most=1)
     """The multiplier at the end of training."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         final = hyperparameters["final"]
         down = final + (1 - final) * _share(epochs - epoch, hyperparameters["cooldown"] * epochs)
@@ -194,9 +180,7 @@ class OneCycle(Schedule):
     final: float = number_field(4e-6, at_least=0, at_most=1)
     """The multiplier at the last step; PyTorch's `1 / (div_factor * final_div_factor)`."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         start, final = hyperparameters["start"], hyperparameters["final"]
         peak = hyperparameters["rise"] * epochs - step
