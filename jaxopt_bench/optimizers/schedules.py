@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -45,6 +45,8 @@ class WarmupSchedule(Schedule):
       UserError: if the length of the warm-up is given both in epochs and as a share of training.
     """
 
+    added_later: ClassVar[tuple[str, ...]] = ("warmup_share",)
+
     warmup: float = number_field(0.0, at_least=0)
     """Epochs of linear warm-up."""
     warmup_share: float | None = dataclasses.field(
@@ -59,11 +61,6 @@ class WarmupSchedule(Schedule):
                 f"{type(self).__name__}.warmup is {self.warmup:g} epochs and warmup_share is {self.warmup_share:g}. "
                 "Expected one of the two."
             )
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. A share that is not given is left out: older records have no such field."""
-        values = super().to_json()
-        return {name: v for name, v in values.items() if name != "warmup_share" or v is not None}
 
     def warmup_epochs(self, epochs: int) -> float:
         """Returns the length of the warm-up, in epochs.
