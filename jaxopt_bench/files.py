@@ -143,6 +143,15 @@ def remove_regular(path: Path) -> None:
         path.unlink()
 
 
+def file_version(path: Path) -> tuple[int, int, int] | None:
+    """Returns properties of a file that change if it is replaced by a new file; None if there is no file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def temporary_name() -> str:
     """Returns a new name for a file or folder that is being written; see `TEMPORARY`."""
     return f".jaxopt-bench-{secrets.token_hex(8)}.tmp"

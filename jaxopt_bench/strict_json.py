@@ -81,6 +81,11 @@ def sha256_of_json(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def finite_or_none(value: float) -> float | None:
+    """Returns a number, or None if it is not finite, since JSON cannot represent it."""
+    return value if math.isfinite(value) else None
+
+
 NUMBER: Any = int | float
 _WORDS = {str: "a text", int: "an integer", float: "a finite number", bool: "true or false", dict: "an object",
           list: "a list", types.NoneType: "null"}  # fmt: skip

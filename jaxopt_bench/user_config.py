@@ -119,8 +119,12 @@ class UserConfigLoader(Generic[C]):
     def load(self, reference: str) -> type[C]:
         """Returns the class that a reference's code defines; its file or package is run once for each text.
 
+        Args:
+          reference: `package.module:name` (the module may be in the working directory) or `path/to/file.py:name`.
+
         Raises:
-          UserError: if it cannot be imported, or does not define a configuration of this kind.
+          UserError: if it cannot be imported, does not define a configuration of this kind, or has an argument that a
+            flag cannot set.
         """
         return self._class_of(user_code.load_object(self.kind, reference))
 
@@ -131,6 +135,9 @@ class UserConfigLoader(Generic[C]):
           reference: the class's `reference` in that process.
           file: the class's `code_file` in that process.
           code: the class's `code` in that process.
+
+        Raises:
+          UserError: if neither the module nor the file is here with the same text; and as `load` does.
         """
         known = self.loaded.get((reference, code))
         return known or self._class_of(user_code.load_again(self.kind, reference, file, code))

@@ -112,8 +112,8 @@ def test_the_experiments_of_the_first_study_have_its_settings(name):
 
 
 def schedule_at(experiment: Experiment, epoch: int) -> float:
-    schedule = experiment.schedule
-    return float(schedule.multiplier(schedule.hyperparameters(), jax.numpy.float32(epoch), experiment.workload.epochs))
+    schedule, epochs = experiment.schedule, experiment.workload.epochs
+    return float(schedule.multiplier(schedule.hyperparameters(), jax.numpy.float32(epoch), epochs, 0.0))
 
 
 def test_padam_is_trained_as_by_its_authors():

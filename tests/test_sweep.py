@@ -9,21 +9,21 @@ import pytest
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import SGD, AdamW, MultiStep, parse_values
-from jaxopt_bench.optimizers.parse import Range
+from jaxopt_bench.optimizers.parse import logarithmic_points
 from jaxopt_bench.sweep import grid
 from jaxopt_bench.training import Task, check_one_program
 
 
 @pytest.mark.parametrize(("low", "high", "count"), [(1e-4, 1e-1, 8), (0.3, 0.7, 2), (1e-7, 1e3, 11)])
 def test_the_points_of_a_range_agree_with_numpys_geomspace(low, high, count):
-    points = Range(low, high, count).points
+    points = logarithmic_points(low, high, count)
     np.testing.assert_allclose(points, np.geomspace(low, high, count), rtol=5e-6)
     assert (points[0], points[-1]) == (low, high)
     assert all(float(f"{point:.6g}") == point for point in points)
 
 
 def test_ranges_and_lists_are_parsed():
-    assert parse_values("1e-4..1e-1:8") == Range(1e-4, 1e-1, 8).points
+    assert parse_values("1e-4..1e-1:8") == logarithmic_points(1e-4, 1e-1, 8)
     assert parse_values(".5..2:3") == (0.5, 1, 2)
     assert parse_values("1e-3,1e-4,.5") == (1e-3, 1e-4, 0.5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from jaxopt_bench import catalog
+from jaxopt_bench.cli.answer import study_document
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.results import Results, load
 
@@ -30,7 +31,5 @@ def load_baselines(given: pathlib.Path) -> Results:
             f"name of results that come with the project: {', '.join(known)}."
         )
     recorded = load(given if given.exists() else known[str(given)])
-    if len(recorded.documents) != 1:
-        count = len(recorded.documents)
-        raise UserError(f"{given} holds {count} studies. Expected for --baselines: the folder of one study.")
+    study_document(recorded, given, "--baselines")
     return recorded

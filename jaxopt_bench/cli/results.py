@@ -19,7 +19,7 @@ from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.cli.streams import STANDARD_OUTPUT, check_output_file, write_output
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.formatting import join_words
-from jaxopt_bench.reports import results_table
+from jaxopt_bench.reports import ResultsTable
 from jaxopt_bench.reports.table import csv_text
 from jaxopt_bench.results import Results, drop_repeated_runs, incomplete_in_words, load, repeats_in_words
 from jaxopt_bench.strict_json import json_text
@@ -126,6 +126,6 @@ def _print(table: pl.DataFrame, rows: int, *, folds: bool) -> None:
     """Prints a table: the columns that fit on a terminal, or all columns and full texts to a pipe or a file."""
     console = Console()
     if console.is_terminal or "COLUMNS" in os.environ:
-        console.print(results_table(table, most=rows, folds=folds))
+        console.print(ResultsTable(table, most=rows, folds=folds))
     else:
-        Console(width=WIDEST).print(results_table(table, most=rows, longest=None, folds=folds))
+        Console(width=WIDEST).print(ResultsTable(table, most=rows, longest=None, folds=folds))

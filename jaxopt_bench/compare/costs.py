@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.runs import Options, measure_training
+from jaxopt_bench.runs import Options, TrainingTime, measure_training
 
 MARGIN = 1.3
 """Safety factor of time estimates: other optimizers need more time than the measured one."""
@@ -13,21 +11,8 @@ AGAIN = 0.3
 """The share of a program's start-up time that each further population of it needs, as for its files and its test."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Costs:
-    """The time that training takes on this machine.
-
-    Attributes:
-      program: the seconds to compile a program.
-      step: the seconds of a training step of one run.
-      evaluation: the seconds of the evaluation after an epoch.
-      steps_per_epoch: the number of steps in an epoch.
-    """
-
-    program: float
-    step: float
-    evaluation: float
-    steps_per_epoch: int
+class Costs(TrainingTime):
+    """The time that training takes on this machine, and estimates for a study."""
 
     def programs(self, compiled: int, again: int = 0) -> float:
         """Returns the seconds that programs need before their first steps.

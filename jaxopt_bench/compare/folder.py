@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from jaxopt_bench.compare.record import StudyRecord, combined, planned_of
 from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.files import file_version
 from jaxopt_bench.results import Results, combine_results, load_runs
 from jaxopt_bench.runs import lock_directory
 from jaxopt_bench.runs.load import RESTORE, has_finished, is_begun, load_summary, missing_files
@@ -45,7 +46,7 @@ class StudyFolder:
 
     def __init__(self, path: str | pathlib.Path, record: StudyRecord | None = None):
         self.path, self.recorded = pathlib.Path(path), record
-        self._read: tuple[tuple[int, int, int], Document] | None = None
+        self._read: tuple[tuple[int, int, int] | None, Document] | None = None
         self._plans: _Plans | None = None
 
     def begin(self, study: Study) -> Study:
@@ -77,18 +78,10 @@ class StudyFolder:
     @property
     def document(self) -> Document:
         """The content of `study.json`. It is read only after changes, because reading a large study takes long."""
-        version = self._version()
+        version = file_version(self.path / DOCUMENT)
         if self._read is None or self._read[0] != version:
             self._read = version, read_document(self.path / DOCUMENT)
         return self._read[1]
-
-    def _version(self) -> tuple[int, int, int]:
-        """Returns facts about `study.json` that change each time it is written, because writing replaces the file."""
-        try:
-            found = os.stat(self.path / DOCUMENT)
-        except FileNotFoundError:
-            return 0, 0, 0
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _write(self, study: Study, earlier: Document) -> None:
         """Writes the document of a study, given the earlier document. The caller holds the folder."""
@@ -96,7 +89,7 @@ class StudyFolder:
             self._plans = _Plans(study)
         document = _document(self._plans, earlier)
         document.write(self.path / DOCUMENT)
-        self._read = self._version(), document
+        self._read = file_version(self.path / DOCUMENT), document
 
     def record(
         self,

@@ -197,29 +197,5 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedModel]:
 USERS: UserConfigLoader[Any] = UserConfigLoader("model", _define_class, RecordedModel)
 """Loads users' models."""
 
-
-def load(reference: str) -> type[ImportedModel]:
-    """Returns the class of the models that a user's code defines.
-
-    The file or package is executed once for each version of its text.
-
-    Args:
-      reference: `package.module:name` (the module may be in the working directory) or `path/to/file.py:name`.
-
-    Raises:
-      UserError: if it cannot be imported, is neither a class nor a function, or has an argument that a flag cannot set.
-    """
-    return USERS.load(reference)
-
-
-def wrap_model(definition: Callable[..., Any]) -> type[ImportedModel]:
-    """Returns the class of the models that an imported linen module class or an imported function defines.
-
-    Args:
-      definition: the class, or a function that returns a module, at the top level of a file. The text of the file
-        distinguishes it from others with the same name.
-
-    Raises:
-      UserError: if it is not at the top level of a file; and as `load` does.
-    """
-    return USERS.describe(definition)
+load = USERS.load
+"""Returns the class of the models that a user's code defines; see `UserConfigLoader.load`."""

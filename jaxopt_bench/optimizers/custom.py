@@ -238,44 +238,6 @@ class RecordedOptimizer(RecordedConfig, Optimizer):
         self.refuse()
 
 
-def load(reference: str) -> type[ImportedOptimizer]:
-    """Returns the class of the optimizers that a user's function makes.
-
-    The file or package is executed once for each version of its text.
-
-    The file can also give, by the function's name, the search space, the schedule for training, and the parameters to
-    evaluate::
-
-        SPACES = {"mine": {"learning_rate": "1e-4..1e-1", "b2": [0.9, 0.99, 0.999]}}
-        SCHEDULES = {"mine": "constant"}
-        EVALUATED = {"mine": lambda state, params: state.average}
-
-    Args:
-      reference: `package.module:function`, also of a module in the working directory, or `path/to/file.py:function`.
-
-    Raises:
-      UserError: if the function cannot be imported, is not a function, or has a parameter that no flag can set; or if
-        its entry in SPACES, SCHEDULES or EVALUATED is invalid.
-    """
-    return USERS.load(reference)
-
-
-def load_again(reference: str, file: str, code: str) -> type[ImportedOptimizer]:
-    """Returns the class that another process, maybe on another machine, has loaded under the same reference.
-
-    Its module is imported if this is possible and the text is the same; otherwise its file is run.
-
-    Args:
-      reference: the `reference` of its class there.
-      file: the `code_file` of its class there.
-      code: the `code` of its class there.
-
-    Raises:
-      UserError: if neither the module nor the file is here with the same text; and as `load` does.
-    """
-    return USERS.load_again(reference, file, code)
-
-
 def wrap_optimizer(factory: Factory) -> type[ImportedOptimizer]:
     """Returns the class of the optimizers that a function makes. It is like `load`, but takes the function itself.
 
@@ -320,6 +282,17 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedOptimizer]:
 
 USERS: UserConfigLoader[Any] = UserConfigLoader("optimizer", _define_class, RecordedOptimizer)
 """The loader of users' optimizers."""
+
+load, load_again = USERS.load, USERS.load_again
+"""They return the class of the optimizers that a user's function makes; see `UserConfigLoader`.
+
+The function's file can also give, by the function's name, the search space, the schedule for training, and the
+parameters to evaluate::
+
+    SPACES = {"mine": {"learning_rate": "1e-4..1e-1", "b2": [0.9, 0.99, 0.999]}}
+    SCHEDULES = {"mine": "constant"}
+    EVALUATED = {"mine": lambda state, params: state.average}
+"""
 
 
 def _read_table(loaded: user_code.Loaded, table: str, name: str) -> Any:

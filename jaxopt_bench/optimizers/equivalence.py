@@ -3,14 +3,8 @@
 Training calls the function again in each step, with arrays in place of numbers, so that one compiled program serves all
 settings and every step of the schedule. This is correct only if the function treats an array like a number and keeps no
 hyperparameter in its state. So its updates on a few small arrays are compared with the updates that it makes if it is
-called once with Python numbers.
-
-The schedule is applied by the first of these rules that fits:
-
-1. If the function takes an optax schedule as its learning rate, it gets the schedule, as optax's users would write it.
-2. Else, if the learning rate can change between two updates, the function is called with the learning rate of the step,
-   as PyTorch's schedulers set it. This is impossible if the state holds the learning rate: a new one has no effect.
-3. Else the schedule multiplies the updates.
+called once with Python numbers. `README.md` ("How it is called") lists the ways in which the schedule can act; the first
+one that fits is used.
 """
 
 from __future__ import annotations

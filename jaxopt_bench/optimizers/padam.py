@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +102,7 @@ class Padam(RescalingOptimizer):
     """
 
     source = "Chen et al., 2020, Algorithm 1"
+    added_later: ClassVar[tuple[str, ...]] = (*RescalingOptimizer.added_later, "gradient_unit")
 
     learning_rate: float = number_field(0.1, at_least=0)
     """Step size at the schedule's multiplier 1."""
@@ -119,11 +120,6 @@ class Padam(RescalingOptimizer):
     """Scale the step by sqrt(1 - b2^t) / (1 - b1^t), as the authors' code does."""
     gradient_unit: float | None = number_field(None, above=0)
     """The unit of gradients in the denominator; None is the paper's form, which is the same as 1."""
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. A unit that is None is left out: older runs were recorded without it."""
-        values = super().to_json()
-        return values if self.gradient_unit is not None else {n: v for n, v in values.items() if n != "gradient_unit"}
 
     def search_space(self) -> Mapping[str, Axis | Choice]:
         """See `Optimizer.search_space`."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jaxopt_bench.arguments import union_members
 from jaxopt_bench.config import ConfigTable
 from jaxopt_bench.errors import UserError, shortened, unknown_name
-from jaxopt_bench.optimizers.axes import DIGITS, SHARED_AXES, Axis, Choice, Scale, rounded
+from jaxopt_bench.optimizers.axes import SHARED_AXES, Axis, Choice, Scale, rounded
 from jaxopt_bench.optimizers.base import Optimizer
 from jaxopt_bench.optimizers.schedules import Schedule
 
@@ -31,31 +31,19 @@ _DECAY_RATE = re.compile(r"(.*_)?(b[1-3]|beta[1-3]?|momentum|ema|ema_decay)")  #
 _NUMBER = re.compile(r"[-+]?\.?\d")
 
 
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """Points from `low` to `high`, both included, evenly spaced in their logarithm.
+def logarithmic_points(low: float, high: float, count: int) -> tuple[float, ...]:
+    """Returns points from `low` to `high`, both included, evenly spaced in their logarithm; six significant digits.
 
     Raises:
       UserError: if not 0 < `low` < `high`, `high` is infinite, or `count` is not between 2 and `MOST_POINTS`.
     """
-
-    low: float
-    high: float
-    count: int
-
-    def __post_init__(self) -> None:
-        if not (0 < self.low < self.high < math.inf and 2 <= self.count <= MOST_POINTS):
-            raise UserError(
-                f"the range {self.low:g}..{self.high:g}:{self.count} is invalid. Expected LOW..HIGH:COUNT with "
-                f"0 < LOW < HIGH and 2 <= COUNT <= {MOST_POINTS:,}, such as 1e-4..1e-1:8."
-            )
-
-    @property
-    def points(self) -> tuple[float, ...]:
-        """The points in ascending order, rounded to six significant digits."""
-        ratio = math.log(self.high / self.low)
-        inner = (self.low * math.exp(ratio * i / (self.count - 1)) for i in range(1, self.count - 1))
-        return (self.low, *(float(f"{point:.{DIGITS}g}") for point in inner), self.high)
+    if not (0 < low < high < math.inf and 2 <= count <= MOST_POINTS):
+        raise UserError(
+            f"the range {low:g}..{high:g}:{count} is invalid. Expected LOW..HIGH:COUNT with 0 < LOW < HIGH and "
+            f"2 <= COUNT <= {MOST_POINTS:,}, such as 1e-4..1e-1:8."
+        )
+    ratio = math.log(high / low)
+    return (low, *(rounded(low * math.exp(ratio * i / (count - 1))) for i in range(1, count - 1)), high)
 
 
 def parse_values(word: str) -> tuple[float, ...] | None:
@@ -71,7 +59,7 @@ def parse_values(word: str) -> tuple[float, ...] | None:
     try:
         if ".." in word:
             low, high, count = _ends(word)
-            return Range(low, high, int(count)).points
+            return logarithmic_points(low, high, int(count))
         return tuple(map(float, word.split(","))) if "," in word else None
     except ValueError as error:
         raise UserError(f"{word!r} is not a range or a list of numbers. {FORMS}.") from error
@@ -126,7 +114,7 @@ def parse_searched(value: object, where: str, *, kind: Any = None, scale: Scale 
     """
     if isinstance(value, (Axis, Choice)):
         return value
-    if isinstance(value, str) and any(typing.get_origin(member) is tuple for member in _members(kind)):
+    if isinstance(value, str) and any(typing.get_origin(member) is tuple for member in union_members(kind)):
         raise UserError(
             f"{where} is {value!r}, but each value of this field is a list of numbers. Expected a list of lists in "
             "SPACES in the optimizer's file, such as [[0.9, 0.99], [0.9, 0.999]]."
@@ -193,7 +181,7 @@ def _ends(word: str) -> tuple[float, float, str]:
 
 
 def _parsed_range(word: str, where: str, kind: Any, scale: Scale) -> Axis | Choice:
-    members = _members(kind)
+    members = union_members(kind)
     if kind is not None and float not in members:
         raise UserError(
             f"{where} is the range {word!r}, but the field does not take every number in it. Expected a list of "
@@ -218,7 +206,7 @@ def _parsed_range(word: str, where: str, kind: Any, scale: Scale) -> Axis | Choi
 
 def _parsed_item(text: str, where: str, kind: Any) -> str | float | bool | None:
     """Returns the value of a text, in the field's type."""
-    members = _members(kind)
+    members = union_members(kind)
     words = {"true": True, "false": False}
     if kind is not None and type(None) in members and text.lower() == "none":
         return None
@@ -242,12 +230,7 @@ def _parsed_item(text: str, where: str, kind: Any) -> str | float | bool | None:
 def _as_kind(value: Any, kind: Any) -> Any:
     """Returns a value; if it is an integer and the field has floats, as a float."""
     is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if is_integer and float in _members(kind) else value
-
-
-def _members(kind: Any) -> set[Any]:
-    """Returns the types in a union, or a single type as a set."""
-    return set(typing.get_args(kind)) if typing.get_origin(kind) in (typing.Union, types.UnionType) else {kind}
+    return float(value) if is_integer and float in union_members(kind) else value
 
 
 def _field(name: object, cls: type[Optimizer], schedule: Schedule | None, where: str) -> str:

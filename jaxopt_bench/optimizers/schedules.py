@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -25,9 +25,7 @@ class Schedule(Tunable, abc.ABC):
     """A multiplier of the learning rate over training. Its float fields may be traced, like an optimizer's."""
 
     @abc.abstractmethod
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """Returns the factor on the learning rate.
 
         Args:
@@ -47,6 +45,8 @@ class WarmupSchedule(Schedule):
       UserError: if the length of the warm-up is given both in epochs and as a share of training.
     """
 
+    added_later: ClassVar[tuple[str, ...]] = ("warmup_share",)
+
     warmup: float = number_field(0.0, at_least=0)
     """Epochs of linear warm-up."""
     warmup_share: float | None = dataclasses.field(
@@ -62,11 +62,6 @@ class WarmupSchedule(Schedule):
                 "Expected one of the two."
             )
 
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. A share that is not given is left out: older records have no such field."""
-        values = super().to_json()
-        return {name: v for name, v in values.items() if name != "warmup_share" or v is not None}
-
     def warmup_epochs(self, epochs: int) -> float:
         """Returns the length of the warm-up, in epochs.
 
@@ -80,9 +75,7 @@ class WarmupSchedule(Schedule):
 class Constant(WarmupSchedule):
     """A constant learning rate after a linear warm-up."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         return _share(epoch + step, _warmup(hyperparameters, epochs))
 
@@ -96,9 +89,7 @@ class MultiStep(Schedule):
     factor: float = number_field(0.1, above=0)
     """The factor on the learning rate at each boundary."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         return hyperparameters["factor"] ** jnp.sum(_with_margin(epoch, step) >= hyperparameters["boundaries"])
 
@@ -112,9 +103,7 @@ class Exponential(Schedule):
     factor: float = number_field(0.1, above=0)
     """The factor on the learning rate at each drop."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         return hyperparameters["factor"] ** jnp.floor(_with_margin(epoch, step) / hyperparameters["every"])
 
@@ -127,9 +116,7 @@ class Cosine(WarmupSchedule):
     final: float = number_field(0.0, at_least=0)
     """The multiplier at the end of training."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         warmup, final = _warmup(hyperparameters, epochs), hyperparameters["final"]
         decay = final + (1 - final) * _half_cosine(_share(epoch - warmup, epochs - warmup))
@@ -147,9 +134,7 @@ class Linear(WarmupSchedule):
     final: float = number_field(0.0, at_least=0)
     """The multiplier at the end of training."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         warmup, final = _warmup(hyperparameters, epochs), hyperparameters["final"]
         decay = final + (1 - final) * _share(epochs - epoch, epochs - warmup)
@@ -170,9 +155,7 @@ class WarmupStableDecay(WarmupSchedule):
     final: float = number_field(0.0, at_least=0, at_most=1)
     """The multiplier at the end of training."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         final = hyperparameters["final"]
         down = final + (1 - final) * _share(epochs - epoch, hyperparameters["cooldown"] * epochs)
@@ -194,9 +177,7 @@ class OneCycle(Schedule):
     final: float = number_field(4e-6, at_least=0, at_most=1)
     """The multiplier at the last step; PyTorch's `1 / (div_factor * final_div_factor)`."""
 
-    def multiplier(
-        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
-    ) -> Float[Array, ""]:
+    def multiplier(self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         start, final = hyperparameters["start"], hyperparameters["final"]
         peak = hyperparameters["rise"] * epochs - step

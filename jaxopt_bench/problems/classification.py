@@ -60,6 +60,7 @@ class Classification(SplitProblem):
 
     kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
+    added_later: ClassVar[tuple[str, ...]] = _OF_FILES
 
     dataset: str = "digits"
     """The name of a data set, or the path of your own data: a file of arrays (.npz), a table (.csv), or a folder with
@@ -92,10 +93,6 @@ class Classification(SplitProblem):
                     raise UserError(
                         f"{name} is {getattr(self, name)!r}, but {self.dataset} is not a file. Expected None."
                     )
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. Fields that apply only to files are omitted if they are None."""
-        return {name: value for name, value in super().to_json().items() if name not in _OF_FILES or value is not None}
 
     @property
     def title(self) -> str:

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable
 from typing import Annotated, Any, Self, cast
 
 import jax
@@ -95,33 +94,6 @@ class RecordedProblem(RecordedConfig, ProblemConfig):
         self.refuse()
 
 
-def load(reference: str) -> type[ImportedProblem]:
-    """Returns the class of the problems that a user's function defines.
-
-    The file or package is executed once for each version of its text.
-
-    Args:
-      reference: `package.module:function` (the module may be in the working directory) or `path/to/file.py:function`.
-
-    Raises:
-      UserError: if it cannot be imported, is not a function, or has an argument that a flag cannot set.
-    """
-    return USERS.load(reference)
-
-
-def wrap_problem(function: Callable[..., Problem]) -> type[ImportedProblem]:
-    """Returns the class of the problems that an imported function defines.
-
-    Args:
-      function: a function at the top level of a file. The text of the file distinguishes it from others with the same
-        name.
-
-    Raises:
-      UserError: if it is not at the top level of a file; and as `load` does.
-    """
-    return USERS.describe(function)
-
-
 @functools.lru_cache(maxsize=4)  # the settings of a population have one problem; data may be large
 def _load(config: ImportedProblem) -> Problem:
     what = f"the problem {config.reference}"
@@ -175,3 +147,6 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedProblem]:
 
 USERS: UserConfigLoader[Any] = UserConfigLoader("problem", _define_class, RecordedProblem)
 """Loads users' problems."""
+
+load = USERS.load
+"""Returns the class of the problems that a user's function defines; see `UserConfigLoader.load`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,16 +33,13 @@ class Function(ProblemConfig):
     """A function that depends only on parameters. It has no test examples, and by default no validation examples."""
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("gap", LOSS)
+    added_later: ClassVar[tuple[str, ...]] = ("validation_examples",)
 
     examples: int = number_field(100, at_least=1)
     """The number of steps in an epoch times the batch size."""
     validation_examples: int = number_field(0, at_least=0)
     """The number of validation examples. The loss of each one is the function itself. With at least one, a study can
     compare trials by the validation loss on functions as well as on other problems."""
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. `validation_examples` is omitted if it is 0: older records do not have the field."""
-        return {name: value for name, value in super().to_json().items() if name != "validation_examples" or value}
 
     @property
     def validates(self) -> bool:
@@ -93,15 +90,13 @@ class NoisyQuadratic(Function):
     Source: Zhang et al., 2019 (arXiv 1907.04164), section 3, with 10,000 dimensions and c = 0.
     """
 
+    added_later: ClassVar[tuple[str, ...]] = (*Function.added_later, "center")
+
     dimensions: int = number_field(1000, at_least=1)
     """The number of parameters."""
     center: float = 0.0
     """The value of every coordinate of the minimum. At 0, weight decay moves the parameters towards the minimum, an
     advantage that weight decay does not have on networks."""
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. `center` is omitted if it is 0: older records do not have the field."""
-        return {name: value for name, value in super().to_json().items() if name != "center" or value != 0}
 
     @property
     def title(self) -> str:

@@ -49,6 +49,7 @@ class Language(SplitProblem):
 
     kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = (LOSS, "bits")
+    added_later: ClassVar[tuple[str, ...]] = ("limit",)
 
     dataset: str = tokens.WORDS
     """Either "words" (the letters of 63,500 English words) or the path of a text file in UTF-8 (its bytes)."""
@@ -77,10 +78,6 @@ class Language(SplitProblem):
                 f"Language.limit is {self.limit}, but the data set {self.dataset} is a text file. Expected None, or "
                 f"the data set {tokens.WORDS}."
             )
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. A limit of None is omitted."""
-        return {name: value for name, value in super().to_json().items() if name != "limit" or value is not None}
 
     @property
     def title(self) -> str:

@@ -62,6 +62,7 @@ class DifferentialEquation(ProblemConfig):
     """
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("relative_error", LOSS)
+    added_later: ClassVar[tuple[str, ...]] = ("residual_weight",)
 
     model: MLP = MLP(widths=(32, 32, 32), activation="tanh")
     """The network."""
@@ -73,11 +74,6 @@ class DifferentialEquation(ProblemConfig):
     """The factor of the squared error on the boundary."""
     residual_weight: float = number_field(1.0, above=0)
     """The factor of the squared residual. A small factor works better with the default learning rates of SGD."""
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. `residual_weight` is omitted if it is 1: older records do not have the field."""
-        values = super().to_json()
-        return {n: value for n, value in values.items() if n != "residual_weight" or value != 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -43,6 +43,8 @@ class Reconstruction(SplitProblem):
     Pixels are intensities from 0 to 1. The decoder returns their logits.
     """
 
+    added_later: ClassVar[tuple[str, ...]] = ("per_pixel",)
+
     dataset: str = "digits"
     """The name of a data set of images. The labels are not used."""
     encoder: MLP = MLP(widths=(128, 64, 32), activation="tanh")
@@ -65,10 +67,6 @@ class Reconstruction(SplitProblem):
                 f"{type(self).__name__}.dataset is {self.dataset!r}, which consists of {inputs}. Expected a data set "
                 "of images."
             )
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. `per_pixel` is omitted if it is False: older records do not have the field."""
-        return {name: value for name, value in super().to_json().items() if name != "per_pixel" or value}
 
     @property
     @abc.abstractmethod

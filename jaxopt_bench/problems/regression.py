@@ -48,6 +48,7 @@ class Regression(SplitProblem):
 
     kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("rmse", "r2", LOSS)
+    added_later: ClassVar[tuple[str, ...]] = ("target",)
 
     dataset: str = "diamonds"
     """The name of a table, or the path of your own table (a .csv file)."""
@@ -67,10 +68,6 @@ class Regression(SplitProblem):
         elif self.target is not None:
             raise UserError(f"target is {self.target!r}, but {self.dataset} is not a file. Expected None.")
         check_inputs(self.model, "vectors", f"the table {self.dataset}")
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. A target of None is omitted."""
-        return {name: value for name, value in super().to_json().items() if name != "target" or value is not None}
 
     @property
     def title(self) -> str:

@@ -6,7 +6,7 @@ from jaxopt_bench.reports import tables
 from jaxopt_bench.reports.conformance import ARRAYS_NOTE, arrays_table, facts_table, missed_in_words
 from jaxopt_bench.reports.extra import check_extra
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
-from jaxopt_bench.reports.results import results_table
+from jaxopt_bench.reports.results import ResultsTable
 from jaxopt_bench.reports.sweep import sweep_table
 from jaxopt_bench.reports.terminal import terminal
 from jaxopt_bench.reports.trajectories import (
@@ -22,6 +22,7 @@ from jaxopt_bench.reports.trajectories import (
 __all__ = [
     "ARRAYS_NOTE",
     "SURFACES",
+    "ResultsTable",
     "Trajectory",
     "arrays_table",
     "check_extra",
@@ -32,7 +33,6 @@ __all__ = [
     "hyperparameters_table",
     "missed_in_words",
     "optimizers_table",
-    "results_table",
     "sweep_table",
     "tables",
     "terminal",

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from jaxopt_bench.formatting import format_percent, join_words
+from jaxopt_bench.formatting import format_bytes, format_percent, join_words
 from jaxopt_bench.optimizers import Conformance, ParameterGroup
 from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, DecayFacts, Kind, MeasuredDecayForm
 from jaxopt_bench.optimizers.text import describe_parameter_group, rules_in_words
@@ -61,7 +61,6 @@ def facts_table(facts: Conformance) -> Table:
 
 def facts_in_words(facts: Conformance) -> dict[str, str]:
     """Returns the measured facts in words, by topic."""
-    size = _bytes(facts.state_bytes)
     words = {
         "inner rules": rules_in_words(facts.rules) or "a single rule for all parameters",
         "first updates": _shares(facts.kinds),
@@ -71,7 +70,8 @@ def facts_in_words(facts: Conformance) -> dict[str, str]:
         "own decay": f"even at weight_decay 0: {_decay(facts.own_decay)}",
         "gradient scale": _scale(facts),
         "zero gradients": "finite updates" if facts.finite_at_zero else "UPDATES THAT ARE NOT FINITE",
-        "state": f"{facts.bytes_per_number:.2f} bytes for each number among the parameters, {size} in total",
+        "state": f"{facts.bytes_per_number:.2f} bytes for each number among the parameters, "
+        f"{format_bytes(facts.state_bytes)} in total",
         "determinism": _determinism(facts),
         "compilation": _compilation(facts),
     }
@@ -253,10 +253,3 @@ def _names(names: Sequence[str]) -> str:
     if len(names) <= _MOST_NAMES:
         return join_words(names)
     return f"{', '.join(itertools.islice(names, _MOST_NAMES))} and {len(names) - _MOST_NAMES} more"
-
-
-def _bytes(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"

@@ -106,20 +106,19 @@ def colour(styles: Mapping[str, SeriesStyle], symbol: str | None = None) -> alt.
       styles: the styles of all optimizers of the report, in their order.
       symbol: the symbol in the legend of a file: "stroke", "dot", or None for a mark without a legend entry.
     """
-    legend = None if symbol is None else alt.Legend(**_LEGENDS[symbol])
-    return alt.Color("series:N", scale=alt.Scale(domain=list(styles), range="category"), legend=legend)
+    return alt.Color("series:N", scale=alt.Scale(domain=list(styles), range="category"), legend=_legend(symbol))
 
 
 def shape(styles: Mapping[str, SeriesStyle], symbol: str | None = None) -> alt.Shape:
     """Returns the shape encoding of optimizers; see `colour`."""
     scale = alt.Scale(domain=list(styles), range=[look.shape for look in styles.values()])
-    return alt.Shape("series:N", scale=scale, legend=None if symbol is None else alt.Legend(**_LEGENDS[symbol]))
+    return alt.Shape("series:N", scale=scale, legend=_legend(symbol))
 
 
 def dash(styles: Mapping[str, SeriesStyle], symbol: str | None = None) -> alt.StrokeDash:
     """Returns the dash encoding of optimizers; see `colour`."""
     scale = alt.Scale(domain=list(styles), range=[list(look.dash) for look in styles.values()])
-    return alt.StrokeDash("series:N", scale=scale, legend=None if symbol is None else alt.Legend(**_LEGENDS[symbol]))
+    return alt.StrokeDash("series:N", scale=scale, legend=_legend(symbol))
 
 
 LINEAR: Mapping[str, Any] = {
@@ -138,6 +137,10 @@ _LEGENDS: Mapping[str, Mapping[str, Any]] = {
     "stroke": {"symbolType": "stroke", "symbolSize": 250, "symbolOpacity": 1},
     "dot": {"symbolOpacity": 1},
 }
+
+
+def _legend(symbol: str | None) -> alt.Legend | None:
+    return None if symbol is None else alt.Legend(**_LEGENDS[symbol])
 
 
 def hideable() -> alt.Parameter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import pathlib
 import re
 import shlex
@@ -16,7 +15,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_leftovers, replacing
 from jaxopt_bench.reports import tables
 from jaxopt_bench.reports.charts import CHARTS, SMALL_CHARTS, Chart, profiles, suite_figures
-from jaxopt_bench.reports.figure import Figure
+from jaxopt_bench.reports.figure import Figure, unused_name
 from jaxopt_bench.reports.html import Block, Code, Figures, Items, Report, Section, Tabular, Text, page
 from jaxopt_bench.reports.run import assign_run_styles, run_sections
 from jaxopt_bench.reports.style import GREY, MOST_HUES, SeriesStyle, assign_styles
@@ -156,7 +155,7 @@ class _Tags:
     def new(self, *names: str) -> str:
         """Returns a new tag made of some names."""
         base = re.sub(r"[^\w.-]+", "_", "-".join(names))[:80]
-        tag = next(t for i in itertools.count(1) if (t := base if i == 1 else f"{base}-{i}") not in self._given)
+        tag = unused_name(base, self._given, "{}-{}")
         self._given.add(tag)
         return f"{tag}-"
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import polars as pl
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -19,32 +19,26 @@ LONGEST = 32
 _GAP = 2  # characters between two columns
 
 
-def results_table(
-    frame: pl.DataFrame, most: int = 40, longest: int | None = LONGEST, *, folds: bool = True
-) -> RenderableType:
-    """Returns a Polars table in a form that is easy to read on a terminal.
+@dataclasses.dataclass(frozen=True)
+class ResultsTable:
+    """A Polars table in a form that is easy to read on a terminal.
 
-    If the terminal is too narrow for all columns, the names of the others are listed below the table: the last columns,
-    but first those with a different text in each row. A single row is shown vertically.
+    It selects its columns when it is printed, because the width of the terminal is not known earlier. If the terminal
+    is too narrow for all columns, the names of the others are listed below the table: the last columns, but first those
+    with a different text in each row. A single row is shown vertically.
 
-    Args:
+    Attributes:
       frame: such as `Results.runs`, or an answer of `Results.sql`.
       most: the maximum number of rows; the rest are counted.
       longest: the maximum length of a text, in characters; None if texts are never shortened.
       folds: whether columns with the same value in all rows, and columns without any value, are listed above and below
         the table instead.
     """
-    return _ResultsTable(frame, most, longest, folds)
-
-
-@dataclasses.dataclass(frozen=True)
-class _ResultsTable:
-    """A table that selects its columns when it is printed, because the width of the terminal is not known earlier."""
 
     frame: pl.DataFrame
-    most: int
-    longest: int | None
-    folds: bool
+    most: int = 40
+    longest: int | None = LONGEST
+    folds: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         frame = self.frame

@@ -33,7 +33,6 @@ DASHES = ((1, 0), (6, 2), (2, 2), (8, 2, 2, 2), (4, 1), (10, 3), (1, 3), (6, 2, 
 ALWAYS: Mapping[str, int] = {"sgd": 0, "adam": 1, "nadam": 2, "amsgrad": 3, "padam": 4, "adamw": 5}
 """The hues of optimizers that many studies compare. They are the same in all reports."""
 
-GROUND: Mapping[str, str] = {"light": "#ffffff", "dark": "#15181c"}
 LEGEND_WIDTH = 240  # points, with 5 points for each character of a name
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 

@@ -13,6 +13,7 @@ import jax
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.files import file_version
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import choose_directories
 from jaxopt_bench.runs.load import (
@@ -88,7 +89,7 @@ class IndexedRun:
         return run_of_files(self.directory, self.config, self.summary)
 
     def _found(self) -> tuple[Any, ...]:
-        return tuple(_version(self.directory / name) for name in (CONFIG, SUMMARY))
+        return tuple(file_version(self.directory / name) for name in (CONFIG, SUMMARY))
 
 
 class RunIndex:
@@ -240,12 +241,3 @@ def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:
             f"Copy that folder too, to the same place relative to the run, or {TRAIN_AGAIN}."
         )
     return bool(checkpoints.checkpoint_steps(folder))
-
-
-def _version(path: pathlib.Path) -> tuple[int, int, int] | None:
-    """Returns properties of a file that change if it is replaced by a new file; None if there is no file."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -25,6 +25,7 @@ from jaxopt_bench.runs.processes import run_on_first_process
 from jaxopt_bench.runs.progress import median_lines
 from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.runs.signals import Interrupted
+from jaxopt_bench.strict_json import finite_or_none
 from jaxopt_bench.training import NEVER, fetch_to_host
 from jaxopt_bench.training import member as member_of
 
@@ -172,7 +173,7 @@ class Recorder:
     def _values_of(self, member: Member, values: Values, index: int | None = None) -> dict[str, float | None]:
         """Returns a member's values; None for a metric that was not measured or is not finite."""
         index = member.index if index is None else index
-        found = {name: records.finite(float(value[index])) for name, value in values.items()}
+        found = {name: finite_or_none(float(value[index])) for name, value in values.items()}
         return found | {name: None for name in self._names if name not in found}
 
     def _line(self, split: str, step: int, /, **values: Any) -> records.MetricsLine:

@@ -153,10 +153,5 @@ def best_step(records: Iterable[MetricsLine]) -> int | None:
     return min(lines, key=lambda r: r["loss"])["step"] if lines else None
 
 
-def finite(value: float) -> float | None:
-    """Returns the number, or None (JSON's null) if it is not finite."""
-    return value if math.isfinite(value) else None
-
-
 def _line(record: MetricsLine) -> str:
     return json.dumps(record, allow_nan=False) + "\n"

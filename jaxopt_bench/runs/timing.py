@@ -47,13 +47,13 @@ class TrainingTime(NamedTuple):
     """The duration of training on this machine.
 
     Attributes:
-      start: seconds to compile the programs for training and evaluation, when the data are loaded.
+      program: seconds to compile the programs for training and evaluation, when the data are loaded.
       step: seconds per step of a run.
       evaluation: seconds of the evaluation of a run at the end of an epoch, without the test split.
       steps_per_epoch: steps in an epoch.
     """
 
-    start: float
+    program: float
     step: float
     evaluation: float
     steps_per_epoch: int
@@ -78,10 +78,10 @@ def measure_training(experiment: Experiment, options: Options) -> TrainingTime:
         parts = _parts_of_evaluation(steps, splits)
         for evaluate, _ in parts:
             evaluate(1)
-    start = time.perf_counter() - began
+    program = time.perf_counter() - began
     step = _median_seconds(steps.make, task.steps_per_epoch)
     evaluation = sum(count * _median_seconds(evaluate, count) for evaluate, count in parts)
-    return TrainingTime(start, step, evaluation, task.steps_per_epoch)
+    return TrainingTime(program, step, evaluation, task.steps_per_epoch)
 
 
 class _Steps:

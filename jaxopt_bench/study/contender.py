@@ -24,6 +24,7 @@ class Contender(Config):
     """
 
     kinds: ClassVar[Mapping[str, ConfigTable[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    added_later: ClassVar[tuple[str, ...]] = ("extensions",)
 
     name: str
     """The name of the contender in the study."""
@@ -55,11 +56,6 @@ class Contender(Config):
                 ends = searched.values if isinstance(searched, Choice) else (searched.value(0), searched.value(1))
                 for value in ends:
                     self.at({field: value})
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. Extensions are left out if there are none, because older records have no such field."""
-        values = super().to_json()
-        return values if self.extensions else {name: v for name, v in values.items() if name != "extensions"}
 
     @property
     def searched(self) -> Space:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxopt_bench.config import Config, number_field
 from jaxopt_bench.display import NotebookDisplay
@@ -61,6 +61,8 @@ class Study(NotebookDisplay, Config):
       UserError: if a budget is missing or given twice, two items have the same name, or claims and targets are about
         contenders and workloads that the study does not have.
     """
+
+    added_later: ClassVar[tuple[str, ...]] = ("same_trials",)
 
     name: str
     """The name of the study, and of its folder."""
@@ -140,12 +142,8 @@ class Study(NotebookDisplay, Config):
             check_same_trials(self.workloads, self.contenders, self.trials_on)
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`.
-
-        The fields of halving are left out of a study with another search, and `same_trials` is left out if it is False,
-        because older records have no such field.
-        """
-        left_out = {*(() if self.search == HALVING else _HALVING), *(() if self.same_trials else ("same_trials",))}
+        """See `Config.to_json`. The fields of halving are left out of a study with another search."""
+        left_out = () if self.search == HALVING else _HALVING
         return {name: value for name, value in super().to_json().items() if name not in left_out}
 
     def _check_halving(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import textwrap
 import typing
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ import jax
 
 from jaxopt_bench import kernels
 from jaxopt_bench.config import Config, number_field
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UserError, in_one_line
 from jaxopt_bench.models.layers import LayersPath
 
 LAYERS = "JAXOPT_BENCH_LAYERS"
@@ -84,10 +83,10 @@ def default_backend() -> str:
         return jax.default_backend()
     except Exception as error:  # JAX raises exceptions of several types
         asked = f" with JAX_PLATFORMS={platforms}" if (platforms := os.environ.get("JAX_PLATFORMS")) else ""
-        why = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
         raise UserError(
-            f"JAX finds no backend{asked} ({why.removesuffix(': ')}). Install the extra for this hardware (cuda12, "
-            "cuda13 or metal; see Installation in the README), or train on the CPU with JAX_PLATFORMS=cpu."
+            f"JAX finds no backend{asked} ({in_one_line(error).removesuffix(': ')}). Install the extra for this "
+            "hardware (cuda12, cuda13 or metal; see Installation in the README), or train on the CPU with "
+            "JAX_PLATFORMS=cpu."
         ) from error
 
 

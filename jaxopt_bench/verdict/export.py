@@ -46,6 +46,7 @@ from typing import Any
 
 from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import Aggregate, Estimate
+from jaxopt_bench.strict_json import finite_or_none
 from jaxopt_bench.study import Document
 from jaxopt_bench.verdict.paragraphs import paragraphs
 from jaxopt_bench.verdict.ranking import Ranking, Standing
@@ -124,7 +125,7 @@ def _versus(versus: ReferenceComparison) -> dict[str, Any]:
     speed = versus.speed_up
     steps = None
     if speed is not None and versus.curve is not None:
-        steps = {"measure": versus.curve.name, "reached": speed.share < math.inf, "share": _finite(speed.share),
+        steps = {"measure": versus.curve.name, "reached": speed.share < math.inf, "share": finite_or_none(speed.share),
                  "interval": _interval(speed.interval), "runs_reaching": speed.reaching}  # fmt: skip
     return {"name": versus.contender, **_estimate("lead", versus.lead), "p_value": versus.p_value,
             "p_adjusted": versus.adjusted, "significant": versus.significant, "steps": steps}  # fmt: skip
@@ -153,8 +154,8 @@ def _suite(suite: SuiteVerdict) -> dict[str, Any]:
                        "zero_is_untrained": scale.zero_is_untrained}
             for workload, scale in suite.scales.items()
         },
-        "friedman": {"statistic": test.statistic, "f_statistic": _finite(test.f_statistic), "p_value": test.p_value,
-                     "critical_difference": test.critical_difference},
+        "friedman": {"statistic": test.statistic, "f_statistic": finite_or_none(test.f_statistic),
+                     "p_value": test.p_value, "critical_difference": test.critical_difference},
         "focus": list(suite.focus),
         "pairs": [
             {"first": p.first, "second": p.second, "better_on": p.better_on, "p_value": p.p_value,
@@ -189,13 +190,9 @@ def _estimate(name: str, found: Estimate | None) -> dict[str, Any]:
 def _aggregate(found: Aggregate | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    return {"value": _finite(found.value), "over_seeds": _interval(found.over_seeds),
+    return {"value": finite_or_none(found.value), "over_seeds": _interval(found.over_seeds),
             "over_workloads": _interval(found.over_workloads)}  # fmt: skip
 
 
 def _interval(ends: tuple[float, float] | None) -> list[float | None] | None:
-    return None if ends is None else [_finite(end) for end in ends]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return None if ends is None else [finite_or_none(end) for end in ends]

@@ -76,7 +76,7 @@ def train(optimizer: Optimizer) -> Any:
     def context(step: Any) -> StepContext:
         progress = step / STEPS
         return StepContext(
-            schedule.multiplier(schedule.hyperparameters(), progress, 1), progress, False, jax.random.key(0)
+            schedule.multiplier(schedule.hyperparameters(), progress, 1, 0.0), progress, False, jax.random.key(0)
         )
 
     def run(learning_rate: Any, problem: Any, start: Any) -> Any:

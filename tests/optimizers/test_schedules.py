@@ -206,10 +206,10 @@ def test_drops_match_exact_rational_arithmetic(steps_per_epoch):
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 def test_hyperparameters_may_be_traced(name):
     schedule = SCHEDULES[name]
-    compiled = jax.jit(lambda numbers, epoch: schedule.multiplier(numbers, epoch, EPOCHS))
+    compiled = jax.jit(lambda numbers, epoch: schedule.multiplier(numbers, epoch, EPOCHS, 0.0))
     for factor in (1.0, 0.5):
         numbers = {key: value * jnp.float32(factor) for key, value in schedule.hyperparameters().items()}
-        expected = schedule.multiplier(numbers, jnp.float32(7.5), EPOCHS)
+        expected = schedule.multiplier(numbers, jnp.float32(7.5), EPOCHS, 0.0)
         np.testing.assert_allclose(compiled(numbers, jnp.float32(7.5)), expected, rtol=1e-6)
     assert compiled._cache_size() == 1
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jaxopt_bench.reports import results_table
+from jaxopt_bench.reports import ResultsTable
 
 
 def printed(frame: pl.DataFrame, width: int = 80, **options: int) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(results_table(frame, **options))
+    Console(file=out, width=width).print(ResultsTable(frame, **options))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -102,7 +102,7 @@ def test_equal_rows_are_printed_without_a_table():
 def test_without_folding_equal_and_empty_columns_are_shown():
     out = io.StringIO()
     asked = pl.DataFrame({"optimizer": ["adam", "sgd"], "n": [3, 3], "none": pl.Series([None, None], dtype=pl.Int64)})
-    Console(file=out, width=80).print(results_table(asked, folds=False))
+    Console(file=out, width=80).print(ResultsTable(asked, folds=False))
     head, _, *rows = [line.split() for line in out.getvalue().splitlines() if line.strip()]
     assert head == ["optimizer", "n", "none"]
     assert rows == [["adam", "3", "–"], ["sgd", "3", "–"]]

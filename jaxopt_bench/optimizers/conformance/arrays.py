@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxopt_bench.optimizers.conformance.comparison import ALIKE, closest_factor, finite_or_none, rms
+from jaxopt_bench.optimizers.conformance.comparison import ALIKE, closest_factor, rms
 from jaxopt_bench.optimizers.conformance.facts import ArrayFacts, Kind
 from jaxopt_bench.optimizers.conformance.laboratory import Laboratory
 from jaxopt_bench.optimizers.partitions import rule_arrays
+from jaxopt_bench.strict_json import finite_or_none
 
 _SINGULAR = (0.6, 1.7)  # singular values after Newton-Schulz, as shares of their median
 _MOST_SINGULAR = 0.85  # the share of them that must lie in this range: values near 0 stay below it

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+
+from jaxopt_bench.strict_json import finite_or_none
 
 CLOSE = 0.02
 """The relative difference up to which two updates count as equal."""
@@ -47,11 +47,6 @@ def rms(array: np.ndarray) -> float:
 def all_finite(arrays: list[np.ndarray]) -> bool:
     """Returns whether all numbers of some arrays are finite."""
     return all(np.isfinite(array).all() for array in arrays)
-
-
-def finite_or_none(value: float) -> float | None:
-    """Returns a number, or None if it is not finite, since JSON cannot represent it."""
-    return value if math.isfinite(value) else None
 
 
 def same_bits(arrays: list[np.ndarray], others: list[np.ndarray]) -> bool:

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from jaxopt_bench.optimizers.conformance.comparison import finite_or_none
 from jaxopt_bench.optimizers.partitions import ParameterGroup
+from jaxopt_bench.strict_json import finite_or_none
 
 Kind = Literal["none", "gradient", "sign", "first_sign", "orthogonal", "other", "single", "not_finite"]
 KINDS: Mapping[Kind, str] = {
