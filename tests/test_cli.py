@@ -199,6 +199,8 @@ def test_without_flags_the_experiment_is_the_one_in_the_file():
         (["show", "absent"], 1, "'absent' is not the directory of a run (it has no config.json). Expected"),
         (["show", "mine.py"], 1, "'mine.py' is not the directory of a run"),
         (["show", "empty"], 1, "an experiment with runs in runs: there are none"),
+        (["show", "digits_cnn_adamw", "--runs-dir=kept"], 2, "--runs-dir was renamed. Expected: --out (run, sweep)"),
+        (["run", "digits_cnn_adamw", "--runs_dir", "kept"], 2, "--runs-dir was renamed. Expected: --out (run, sweep)"),
         (["run", "digits_cnn_adamw", "--out", "mine.py/x"], 1, "--out is mine.py/x, but mine.py is no"),
         (["sweep", "digits_cnn_adamw", "--out", "mine.py"], 1, "Expected: an existing or new folder"),
         (["run", "script.py"], 2, "imported: script.py, line 1: SystemExit: 5"),

@@ -14,6 +14,9 @@ from jaxopt_bench.cli.command import Command
 from jaxopt_bench.cli.flag_help import help_rules
 from jaxopt_bench.errors import UserError
 
+RENAMED = {"--runs-dir": "--out (run, sweep), or the path of the run (show)"}
+"""The new names of flags, by their earlier names. An entry stays for one release."""
+
 
 def bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence[str], **options: Any) -> Command:
     """Parses the arguments into flags and returns the command with these flags.
@@ -32,7 +35,14 @@ def bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence
 
 
 def parse_flags(flags: type, name: str, words: Sequence[str], **options: Any) -> Any:
-    """Returns the flags that the arguments set; see `bind`."""
+    """Returns the flags that the arguments set; see `bind`.
+
+    Raises:
+      UserError: for the earlier name of a flag.
+    """
+    for word in words:
+        if (flag := word.partition("=")[0].replace("_", "-")) in RENAMED:
+            raise UserError(f"{flag} was renamed. Expected: {RENAMED[flag]}.")
     return tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), registry=help_rules(), **options)
 
 

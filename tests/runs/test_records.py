@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.records import MetricsFile, at_step, best_step, finite, mean_over_epoch, read_metrics
+from jaxopt_bench.runs.records import MetricsFile, at_step, best_step, mean_over_epoch, read_metrics
+from jaxopt_bench.strict_json import finite_or_none
 
 NAMES = ("loss", "accuracy")
 
@@ -84,4 +85,4 @@ def test_splits_not_measured_are_none():
 
 
 def test_only_finite_numbers_reach_json():
-    assert (finite(1.5), finite(float("nan")), finite(float("inf"))) == (1.5, None, None)
+    assert (finite_or_none(1.5), finite_or_none(float("nan")), finite_or_none(float("inf"))) == (1.5, None, None)
