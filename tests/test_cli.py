@@ -106,9 +106,22 @@ def test_another_optimizer_takes_its_own_defaults():
     assert experiment.workload.problem.model.depth == 32
 
 
-def test_without_flags_the_experiment_is_the_one_in_the_file():
+def kinds(experiment) -> set[tuple[type, type]]:
+    """Returns the classes of the parts of an experiment, in pairs that decide together which flags there are."""
+    problem = experiment.workload.problem
+    parts = (problem, getattr(problem, "model", None)), (experiment.optimizer, experiment.schedule)
+    return {(type(one), type(other)) for one, other in parts}
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_without_flags_the_experiment_is_the_one_in_the_file(every):
+    """The normal tests parse one experiment of each kind of problem and optimizer, and the slow tests parse all."""
+    seen: set[tuple[type, type]] = set()
     for name, experiment in catalog.load_folder().items():
-        assert parsed(name) == experiment
+        if every or kinds(experiment) - seen:
+            assert parsed(name) == experiment
+        seen |= kinds(experiment)
+    assert len(seen) > 20
 
 
 @pytest.mark.parametrize(
