@@ -21,12 +21,12 @@ from jaxopt_bench.verdict import (
     SuiteVerdict,
     Verdict,
     compute_suite_verdict,
+    describe_scores,
+    describe_sensitivity,
     describe_suite_verdict,
     find_worse_contenders,
     judge_claims,
     paragraphs,
-    scores_in_words,
-    sensitivity_in_words,
     verdict,
     verdict_to_json,
 )
@@ -81,7 +81,7 @@ def print_answer(
     _print_workloads(found, console, recorded)
     if suite is not None:
         print_suite(suite, console, reference)
-    if (scores := scores_in_words(found)) is not None:
+    if (scores := describe_scores(found)) is not None:
         print_plain(console, scores)
     if (claims := tables.claims_table(judge_claims(results, document))) is not None:
         console.print()
@@ -101,7 +101,7 @@ def _print_workloads(found: Verdict, console: Console, recorded: Sequence[str]) 
             console.print()
             console.print(terminal(selected))
         console.print()
-        sensitivity = sensitivity_in_words(ranking)
+        sensitivity = describe_sensitivity(ranking)
         texts = [*paragraphs(found, ranking), *([] if sensitivity is None else [sensitivity])]
         print_plain(console, "\n\n".join(texts))
 

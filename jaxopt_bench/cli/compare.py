@@ -41,7 +41,7 @@ from jaxopt_bench.compare import (
     widen,
 )
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.results import Results, incomplete_in_words, load
+from jaxopt_bench.results import Results, describe_missing_results, load
 from jaxopt_bench.runs.progress import reporter_for
 from jaxopt_bench.study import DOCUMENT, Document, Study, find_study, protocol
 from jaxopt_bench.training import choose_code_path
@@ -129,7 +129,7 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         document = _train(flags, study, folder, shard, console)
         results = load(flags.record or folder)
         code = COMPLETED
-        if (said := incomplete_in_words(results, _only(flags))) is None:
+        if (said := describe_missing_results(results, _only(flags))) is None:
             code = _print_answer(flags, results, document, console)
         else:
             print_plain(console, said)

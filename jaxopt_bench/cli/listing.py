@@ -73,19 +73,19 @@ def _experiments_table(experiments: Mapping[str, Experiment]) -> Table:
 def _studies_table(studies: Mapping[str, Study]) -> Table:
     table = names_table("studies", "name", "question, and how it is answered")
     for name, study in sorted(studies.items()):
-        table.add_row(name, f"{study.question}\n{_size_in_words(study)}\n{_workloads_in_words(study)}")
+        table.add_row(name, f"{study.question}\n{_describe_size(study)}\n{_describe_workloads(study)}")
         table.add_section()
     return table
 
 
-def _size_in_words(study: Study) -> str:
+def _describe_size(study: Study) -> str:
     trials = [format_count(study.trials, "trial")] if study.trials else []
     return ", ".join(
         [format_count(len(study.contenders), "optimizer"), *trials, format_count(study.seeds, "confirmation seed")]
     )
 
 
-def _workloads_in_words(study: Study) -> str:
+def _describe_workloads(study: Study) -> str:
     if len(study.workloads) > MOST_WORKLOADS:
         lengths = sorted({workload.epochs for workload in study.workloads})
         epochs = str(lengths[0]) if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"

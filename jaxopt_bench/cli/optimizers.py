@@ -24,7 +24,7 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import ImportedOptimizer, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
-from jaxopt_bench.optimizers.text import schedule_in_words
+from jaxopt_bench.optimizers.text import describe_schedule
 from jaxopt_bench.problems import PROBLEMS, Classification, ProblemConfig
 from jaxopt_bench.reports import (
     ARRAYS_NOTE,
@@ -32,16 +32,16 @@ from jaxopt_bench.reports import (
     Trajectory,
     arrays_table,
     check_picture,
-    equal_paths_in_words,
+    describe_equal_paths,
+    describe_missed_arrays,
     facts_table,
     hyperparameters_table,
-    missed_in_words,
     trajectories_on,
 )
 from jaxopt_bench.results import load as load_results
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.training import default_backend
-from jaxopt_bench.verdict import compute_single_settings, single_setting_in_words
+from jaxopt_bench.verdict import compute_single_settings, describe_single_setting
 
 SUITE_STUDY = "suite"
 """The study whose recorded results give the recommended settings."""
@@ -124,7 +124,7 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     print_plain(console, f"source: {optimizer.source}")
     schedule, stated = optimizer.schedule, optimizer.user_schedule
     words = (
-        f"{schedule.name} ({schedule.source})" if stated is None else f"{schedule_in_words(stated)}, as its file states"
+        f"{schedule.name} ({schedule.source})" if stated is None else f"{describe_schedule(stated)}, as its file states"
     )
     print_plain(console, f"schedule: {words}")
     if isinstance(optimizer, ImportedOptimizer):
@@ -160,7 +160,7 @@ def _recommended(name: str) -> str | None:
         return None
     shared = compute_single_settings(results, document, [workload.name for workload in study.workloads])
     found = next((each for each in shared if each.contender == name), None)
-    return None if found is None else single_setting_in_words(study, found)
+    return None if found is None else describe_single_setting(study, found)
 
 
 def check_optimizer(flags: CheckFlags) -> int:
@@ -190,7 +190,7 @@ def check_optimizer(flags: CheckFlags) -> int:
             console,
             f"arguments without a default: {', '.join(f'{name} {getattr(optimizer, name)}' for name in required)}",
         )
-    warning = missed_in_words(facts)
+    warning = describe_missed_arrays(facts)
     if warning is not None:
         console.print(f"\n{warning}", style="bold", markup=False, highlight=False)
     console.print()
@@ -229,7 +229,7 @@ def plot_optimizers(flags: PlotFlags) -> int:
     draw = write_race if flags.out.suffix.lower() in (".html", ".gif") else draw_trajectories
     draw(drawn, flags.out)
     console.print(_trajectories_table(drawn))
-    for sentence in equal_paths_in_words(drawn):
+    for sentence in describe_equal_paths(drawn):
         print_plain(console, sentence)
     print_plain(console, str(flags.out), soft_wrap=True)
     return COMPLETED

@@ -33,14 +33,14 @@ def print_plan(study: Study, cost: StudyCost, power: StudyPower, folder: pathlib
     """
     console.print()
     console.print(_table(cost))
-    sentences = [*_growth_in_words(study, cost.study, folder), _costs_in_words(cost, folder), power.description]
+    sentences = [*_describe_growth(study, cost.study, folder), _describe_costs(cost, folder), power.description]
     if power.least is not None:
-        sentences += _noise_in_words(cost.study, power, [folder, *recorded_folders()])
+        sentences += _describe_noise(cost.study, power, [folder, *recorded_folders()])
     for sentence in sentences:
         print_plain(console, sentence)
 
 
-def _growth_in_words(asked: Study, whole: Study, folder: pathlib.Path) -> list[str]:
+def _describe_growth(asked: Study, whole: Study, folder: pathlib.Path) -> list[str]:
     """Returns a sentence if the study in the folder is larger than the requested study; otherwise an empty list."""
     larger = [
         f"{name.replace('_', ' ')} {getattr(whole, name):,} instead of {value:,}"
@@ -78,7 +78,7 @@ def _table(cost: StudyCost) -> Table:
     return table
 
 
-def _costs_in_words(cost: StudyCost, folder: pathlib.Path) -> str:
+def _describe_costs(cost: StudyCost, folder: pathlib.Path) -> str:
     disk = f"The study needs up to {format_bytes(cost.disk)} in {folder}."
     if not cost.measured:
         return f"All runs have finished. {disk}"
@@ -89,10 +89,10 @@ def _costs_in_words(cost: StudyCost, folder: pathlib.Path) -> str:
     )
 
 
-def _noise_in_words(study: Study, power: StudyPower, folders: list[pathlib.Path]) -> list[str]:
+def _describe_noise(study: Study, power: StudyPower, folders: list[pathlib.Path]) -> list[str]:
     """Returns sentences about the smallest detectable difference on each workload, if records show it."""
     noises = recorded_noise(study, folders)
-    said = [_least_in_words(workload, power, *known) for workload, known in noises.items()]
+    said = [_describe_least(workload, power, *known) for workload, known in noises.items()]
     if unknown := [w.name for w in study.workloads if w.name not in noises]:
         said.append(
             f"The smallest difference that can be seen on {join_words(unknown)} is not known, because no results are "
@@ -101,7 +101,7 @@ def _noise_in_words(study: Study, power: StudyPower, folders: list[pathlib.Path]
     return said
 
 
-def _least_in_words(workload: str, power: StudyPower, noise: Noise, folder: pathlib.Path) -> str:
+def _describe_least(workload: str, power: StudyPower, noise: Noise, folder: pathlib.Path) -> str:
     """Returns the smallest difference on a workload, in the unit of its measure."""
     amount = noise.measure.format_difference
     least, on_new_data = power.least, power.least_on_new_data(noise)

@@ -21,7 +21,7 @@ from jaxopt_bench.cli.recorded import load_baselines
 from jaxopt_bench.compare import drop_unfinished_contenders, join_results, make_newcomer_study
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import check_extra
-from jaxopt_bench.results import NoRunsError, Results, incomplete_in_words, load
+from jaxopt_bench.results import NoRunsError, Results, describe_missing_results, load
 
 EVERY = 5
 """Seconds between two builds of the page while a study is trained."""
@@ -92,7 +92,9 @@ def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
                 print_plain(console, said, soft_wrap=True)
             if loaded is not None:
                 results, recorded = loaded
-                going_on = incomplete_in_words(results) is not None or "running" in results.runs["status"].to_list()
+                going_on = (
+                    describe_missing_results(results) is not None or "running" in results.runs["status"].to_list()
+                )
                 made = report_of(results, flags.path.resolve().name, recorded)
                 write_page(made, out, refresh=EVERY if going_on else None)
                 if not going_on:

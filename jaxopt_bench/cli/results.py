@@ -21,7 +21,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.reports import ResultsTable
 from jaxopt_bench.reports.table import csv_text
-from jaxopt_bench.results import Results, drop_repeated_runs, incomplete_in_words, load, repeats_in_words
+from jaxopt_bench.results import Results, describe_missing_results, describe_repeats, drop_repeated_runs, load
 from jaxopt_bench.strict_json import json_text
 from jaxopt_bench.verdict import compute_suite_verdict, verdict, verdict_to_json
 
@@ -77,8 +77,8 @@ def results(flags: ResultsFlags) -> int:
         raise UserError("--parquet is -, and standard output is a terminal. Expected a file or a pipe.")
     found, repeats = drop_repeated_runs(load(flags.path))
     if repeats:
-        print(f"{repeats_in_words(repeats)} left out", file=sys.stderr)
-    if (said := incomplete_in_words(found)) is not None:
+        print(f"{describe_repeats(repeats)} left out", file=sys.stderr)
+    if (said := describe_missing_results(found)) is not None:
         print(said, file=sys.stderr)
     table = found.runs if flags.sql is None else found.sql(flags.sql)
     if flags.csv is not None:

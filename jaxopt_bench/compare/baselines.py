@@ -12,9 +12,9 @@ from jaxopt_bench.compare.newcomers import space_by_rule
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Space
-from jaxopt_bench.optimizers.text import schedule_in_words
+from jaxopt_bench.optimizers.text import describe_schedule
 from jaxopt_bench.results import Results, combine_results
-from jaxopt_bench.study import Contender, Document, Study, extensions_in_words, space_in_words, space_size
+from jaxopt_bench.study import Contender, Document, Study, describe_extensions, describe_space, space_size
 
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
 """Fields of a study that are not a part of its protocol."""
@@ -184,19 +184,19 @@ def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[
     optimizer has it. Extensions of the recorded search spaces are mentioned, because newcomers have none.
     """
     said = []
-    if (extensions := extensions_in_words(recorded)) is not None:
+    if (extensions := describe_extensions(recorded)) is not None:
         said.append(f"Of the baselines, {extensions}. Newcomers have as many trials, all in their own search spaces.")
     tuned = [c.searched for c in recorded.contenders if c.searched]
     sizes = dict.fromkeys(space_size(space) for space in tuned or [Space()])
-    schedules = dict.fromkeys(schedule_in_words(c.schedule) for c in recorded.contenders)
+    schedules = dict.fromkeys(describe_schedule(c.schedule) for c in recorded.contenders)
     for new in newcomers:
         by_rule = space_by_rule(recorded, new.optimizer, new.schedule)
         if space_size(new.searched) not in sizes or new.searched != by_rule:
             said.append(
-                f"{new.name} was tuned in a search space of its own: {space_in_words(new.searched)}. The recorded "
+                f"{new.name} was tuned in a search space of its own: {describe_space(new.searched)}. The recorded "
                 f"optimizers were tuned in: {'; or '.join(sizes)}."
             )
-        if (schedule := schedule_in_words(new.schedule)) not in schedules:
+        if (schedule := describe_schedule(new.schedule)) not in schedules:
             said.append(
                 f"{new.name} was trained under the schedule {schedule}, the recorded optimizers under "
                 f"{' or '.join(schedules)}."

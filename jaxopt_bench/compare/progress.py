@@ -27,7 +27,7 @@ from jaxopt_bench.study import (
     Study,
     Unit,
     UnitKey,
-    budget_in_words,
+    describe_budget,
     plan_confirmations,
     plan_finalists,
     plan_trials,
@@ -171,7 +171,7 @@ class DisplayedProgress(Progress):
                 counts.confirmed = len(winners) - len(folder.unfinished(winners))
         optimizers = format_count(len(study.contenders), "optimizer")
         loads = ", ".join(w.name for w in study.workloads)
-        self.say(f"{study.name}: {optimizers} on {loads}; {_runs_in_words(study)} each")
+        self.say(f"{study.name}: {optimizers} on {loads}; {_describe_runs(study)} each")
         self.say(str(folder.path))
 
     def begin(self, job: Job) -> Reporter:
@@ -378,11 +378,11 @@ class _JobReporter(Reporter):
         self.shown.refresh(self.begun)
 
 
-def _runs_in_words(study: Study) -> str:
+def _describe_runs(study: Study) -> str:
     """Returns the numbers of runs of each contender, in words."""
     parts = []
     if any(contender.searched for contender in study.contenders):
-        parts.append(budget_in_words(study))
+        parts.append(describe_budget(study))
         if study.finalists:
             parts.append(f"{study.finalists} finalists with {_seeds(study.finalist_seeds, 'other')}")
     return join_words([*parts, _seeds(study.seeds, "confirmation")])

@@ -16,9 +16,9 @@ from jaxopt_bench.study import (
     Contender,
     Extension,
     Study,
+    describe_space,
     merge_studies,
     plan_confirmations,
-    space_in_words,
     units,
 )
 from jaxopt_bench.verdict import verdict
@@ -131,7 +131,7 @@ def _widened(study: Study, boxes: dict[str, list[Space]]) -> Widening:
 
 def _beyond(contender: Contender, box: Space) -> str:
     """Returns the range of a box that lies beyond a contender's search space."""
-    return space_in_words(Space({field: axis for field, axis in box.items() if axis != contender.reach[field]}))
+    return describe_space(Space({field: axis for field, axis in box.items() if axis != contender.reach[field]}))
 
 
 def _step(study: Study) -> int:

@@ -9,7 +9,7 @@ from jaxopt_bench.optimizers.partitions import ParameterGroup
 from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
 
 
-def schedule_in_words(schedule: Schedule) -> str:
+def describe_schedule(schedule: Schedule) -> str:
     """Returns a schedule's name, and its fields that differ from the defaults."""
     name = SCHEDULES.name_of(schedule)
     default = SCHEDULES[name].to_json()
@@ -17,7 +17,7 @@ def schedule_in_words(schedule: Schedule) -> str:
     return f"{name} ({', '.join(changed)})" if changed else name
 
 
-def rules_in_words(rules: Sequence[ParameterGroup]) -> str:
+def describe_rules(rules: Sequence[ParameterGroup]) -> str:
     """Returns which inner rules of an optimizer update which parts of a network, the largest part first."""
     ordered = sorted(rules, key=lambda rule: -rule.share)
     return join_words([f"{rule.name} on {describe_parameter_group(rule)}" for rule in ordered]) if ordered else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.reports import tables
-from jaxopt_bench.reports.conformance import ARRAYS_NOTE, arrays_table, facts_table, missed_in_words
+from jaxopt_bench.reports.conformance import ARRAYS_NOTE, arrays_table, describe_missed_arrays, facts_table
 from jaxopt_bench.reports.extra import check_extra
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
 from jaxopt_bench.reports.results import ResultsTable
@@ -13,8 +13,8 @@ from jaxopt_bench.reports.trajectories import (
     SURFACES,
     Trajectory,
     check_picture,
+    describe_equal_paths,
     equal_paths,
-    equal_paths_in_words,
     trajectories_on,
     trajectory,
 )
@@ -27,11 +27,11 @@ __all__ = [
     "arrays_table",
     "check_extra",
     "check_picture",
+    "describe_equal_paths",
+    "describe_missed_arrays",
     "equal_paths",
-    "equal_paths_in_words",
     "facts_table",
     "hyperparameters_table",
-    "missed_in_words",
     "optimizers_table",
     "sweep_table",
     "tables",

@@ -14,7 +14,7 @@ from rich.text import Text
 from jaxopt_bench.formatting import format_bytes, format_percent, join_words
 from jaxopt_bench.optimizers import Conformance, ParameterGroup
 from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, DecayFacts, Kind, MeasuredDecayForm
-from jaxopt_bench.optimizers.text import describe_parameter_group, rules_in_words
+from jaxopt_bench.optimizers.text import describe_parameter_group, describe_rules
 
 ARRAYS_NOTE = (
     "updates: the kind of the first updates. update / rate: the root mean square (RMS) of the first update, divided by "
@@ -54,15 +54,15 @@ def facts_table(facts: Conformance) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column()
-    for name, words in facts_in_words(facts).items():
+    for name, words in describe_facts(facts).items():
         table.add_row(name, Text(words))
     return table
 
 
-def facts_in_words(facts: Conformance) -> dict[str, str]:
+def describe_facts(facts: Conformance) -> dict[str, str]:
     """Returns the measured facts in words, by topic."""
     words = {
-        "inner rules": rules_in_words(facts.rules) or "a single rule for all parameters",
+        "inner rules": describe_rules(facts.rules) or "a single rule for all parameters",
         "first updates": _shares(facts.kinds),
         "learning rate": _learning_rate(facts),
         "schedule": _schedule(facts),
@@ -85,7 +85,7 @@ def facts_in_words(facts: Conformance) -> dict[str, str]:
     return words
 
 
-def missed_in_words(facts: Conformance) -> str | None:
+def describe_missed_arrays(facts: Conformance) -> str | None:
     """Returns the warning about convolutions that a rule for matrices leaves out; None if there are none."""
     if not facts.missed:
         return None

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxopt_bench.reports.html import in_html, resource, script_hash
 from jaxopt_bench.reports.style import SeriesStyle, assign_styles
-from jaxopt_bench.reports.trajectories import SURFACES, Surface, Trajectory, equal_paths_in_words, heights_of
+from jaxopt_bench.reports.trajectories import SURFACES, Surface, Trajectory, describe_equal_paths, heights_of
 from jaxopt_bench.reports.trajectory_picture import contours
 
 TITLE = "A race of optimizers"
@@ -60,7 +60,7 @@ def _page(trajectories: Sequence[Trajectory]) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(resource("race.html")).render(
         title=TITLE,
-        notes=equal_paths_in_words(trajectories),
+        notes=describe_equal_paths(trajectories),
         steps=race["steps"],
         data=markupsafe.Markup(in_html(json.dumps(race, allow_nan=False, separators=(",", ":")))),
         css=markupsafe.Markup(resource("page.css")),

@@ -22,7 +22,7 @@ from jaxopt_bench.reports.style import GREY, MOST_HUES, SeriesStyle, assign_styl
 from jaxopt_bench.reports.suite_table import suite_table
 from jaxopt_bench.reports.table import Table
 from jaxopt_bench.reports.workload_data import WorkloadData, split_runs, split_study
-from jaxopt_bench.results import Results, drop_repeated_runs, repeats_in_words
+from jaxopt_bench.results import Results, describe_repeats, drop_repeated_runs
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
 from jaxopt_bench.strict_json import json_text, parse_json
@@ -32,11 +32,11 @@ from jaxopt_bench.verdict import (
     SuiteVerdict,
     Verdict,
     compute_suite_verdict,
+    describe_scores,
+    describe_sensitivity,
     describe_suite_verdict,
     judge_claims,
     paragraphs,
-    scores_in_words,
-    sensitivity_in_words,
     verdict,
 )
 
@@ -239,7 +239,7 @@ def _answer_over_all(study: _StudyReport, together: SuiteVerdict, found: Mapping
     yield Text(describe_suite_verdict(together), lead=True)
     yield Tabular(_with_prefix(suite_table(together), study.tag))
     figures = [*suite_figures(together, found)]
-    if (said := scores_in_words(study.verdict)) is not None:
+    if (said := describe_scores(study.verdict)) is not None:
         yield Text(said)
         figures += [figure] if (figure := profiles(study.verdict, found)) is not None else []
     yield Figures(tuple(_with_prefix(figure, study.tag) for figure in figures))
@@ -270,7 +270,7 @@ def _answer(study: _StudyReport, subject: WorkloadData) -> Iterator[Block]:
     answer, *more = paragraphs(found, subject.ranking)
     yield Text(answer, lead=True)
     yield from map(Text, more)
-    if (said := sensitivity_in_words(subject.ranking)) is not None:
+    if (said := describe_sensitivity(subject.ranking)) is not None:
         yield Text(said)
     for table in (
         tables.ranking_table(found, subject.ranking, study.recorded),
@@ -325,7 +325,7 @@ def _provenance(results: Results, documents: Sequence[Document], repeats: int = 
     elsewhere = [
         f"{moved:,} of {len(runs):,} runs were continued in another environment; the last one is shown"
     ] * bool(moved)
-    left_out = [f"{repeats_in_words(repeats)} left out"] * bool(repeats)
+    left_out = [f"{describe_repeats(repeats)} left out"] * bool(repeats)
     blocks: list[Block] = [Items((f"versions: {', '.join(said)}", *hardware, *revision, *elsewhere, *left_out))]
     blocks += [Code(_command(document)) for document in documents if not _was_widened(document)]
     if documents:

@@ -20,9 +20,9 @@ from jaxopt_bench.verdict import (
     Ranking,
     Standing,
     Verdict,
-    evidence_in_words,
+    describe_evidence,
+    describe_seeds,
     sample,
-    seeds_in_words,
 )
 
 if TYPE_CHECKING:  # tables on a terminal do not need it
@@ -149,7 +149,7 @@ def _needed(pair: Pair) -> str:
     """Returns the number of seeds that would detect the difference of a pair."""
     if pair.seeds is None:
         return NONE
-    return "more test examples" if pair.needs_examples else seeds_in_words(pair.seeds) or "too few to say"
+    return "more test examples" if pair.needs_examples else describe_seeds(pair.seeds) or "too few to say"
 
 
 def _of_examples(ranking: Ranking) -> str:
@@ -222,9 +222,9 @@ def claims_table(answered: Sequence[ClaimResult]) -> Table | None:
         return None
     several = len({a.workload for a in answered}) > 1
     columns = ["claim", *["workload"] * several, "answer", "evidence", "source"]
-    rows = [(a.claim.text, *[a.workload] * several, a.answer, evidence_in_words(a), a.claim.source) for a in answered]
+    rows = [(a.claim.text, *[a.workload] * several, a.answer, describe_evidence(a), a.claim.source) for a in answered]
     numbers = [
-        {"claim": a.claim.text, "workload": a.workload, "answer": a.answer, "evidence": evidence_in_words(a),
+        {"claim": a.claim.text, "workload": a.workload, "answer": a.answer, "evidence": describe_evidence(a),
          "source": a.claim.source}
         for a in answered
     ]  # fmt: skip

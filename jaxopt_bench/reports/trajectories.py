@@ -202,7 +202,7 @@ def _is_calm(points: Float[np.ndarray, "rates steps+1 2"], ground: Surface) -> n
     return inside & (np.abs(np.diff(points, axis=1)) <= (high - low) / 4).all((1, 2))
 
 
-def equal_paths_in_words(drawn: Sequence[Trajectory]) -> list[str]:
+def describe_equal_paths(drawn: Sequence[Trajectory]) -> list[str]:
     """Returns a sentence for each group of `equal_paths`."""
     return [
         f"{join_words(group)} take the same steps on all of these surfaces, so only one of their paths is visible."

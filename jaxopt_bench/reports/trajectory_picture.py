@@ -21,7 +21,7 @@ from jaxopt_bench.reports.trajectories import (
     Trajectory,
     bottom_of,
     check_picture,
-    equal_paths_in_words,
+    describe_equal_paths,
     heights_of,
     values_on,
 )
@@ -79,7 +79,7 @@ def draw_trajectories(trajectories: Sequence[Trajectory], path: pathlib.Path) ->
         )
         for name in surfaces
     ]
-    notes = equal_paths_in_words(trajectories)
+    notes = describe_equal_paths(trajectories)
     title = {"title": alt.TitleParams(notes, anchor="start", fontSize=12, fontWeight="normal")} if notes else {}
     chart = alt.hconcat(*columns, **title).configure_view(stroke=None)
     chart = chart.configure(font=FONT).configure_axis(grid=False, labelOverlap=True)

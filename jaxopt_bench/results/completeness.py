@@ -12,7 +12,7 @@ MOST = 6
 """The largest number of missing pairs of an optimizer and a workload that are named."""
 
 
-def incomplete_in_words(results: Results, only: Collection[str] = ()) -> str | None:
+def describe_missing_results(results: Results, only: Collection[str] = ()) -> str | None:
     """Returns sentences that name the missing parts of the studies in some results; None if all are complete.
 
     A part of a study is complete if its winner has been selected and all its confirmations have finished.
@@ -38,7 +38,7 @@ def incomplete_in_words(results: Results, only: Collection[str] = ()) -> str | N
         ]
         others = {unit.contender.name for unit in missing}
         if missing and only and others.isdisjoint(only):
-            said.append(_chosen_in_words(document.study.name, only, len(others)))
+            said.append(_describe_chosen(document.study.name, only, len(others)))
         elif missing:
             more = f" and {len(missing) - MOST} others" if len(missing) > MOST else ""
             labels = "; ".join(unit.label for unit in missing[:MOST])
@@ -50,7 +50,7 @@ def incomplete_in_words(results: Results, only: Collection[str] = ()) -> str | N
     return " ".join(said) or None
 
 
-def _chosen_in_words(study: str, only: Collection[str], others: int) -> str:
+def _describe_chosen(study: str, only: Collection[str], others: int) -> str:
     """Returns sentences that say that the chosen optimizers have finished, and how many others have not."""
     chosen = [*dict.fromkeys(only)]
     have = "has" if len(chosen) == 1 else "have"

@@ -287,7 +287,7 @@ def drop_repeated_runs(results: Results) -> tuple[Results, int]:
     return found, count
 
 
-def repeats_in_words(count: int) -> str:
+def describe_repeats(count: int) -> str:
     """Returns the number of runs that are repeats of others, as the subject of a sentence."""
     return f"{count:,} {'repeat' if count == 1 else 'repeats'} of the same runs (made with --fresh, or copied):"
 

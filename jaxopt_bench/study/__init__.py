@@ -24,10 +24,10 @@ from jaxopt_bench.study.plan import (
     units,
 )
 from jaxopt_bench.study.protocol import (
-    budget_in_words,
-    extensions_in_words,
+    describe_budget,
+    describe_extensions,
+    describe_space,
     protocol,
-    space_in_words,
     space_size,
 )
 from jaxopt_bench.study.search import Point
@@ -59,10 +59,11 @@ __all__ = [
     "Timing",
     "Unit",
     "UnitKey",
-    "budget_in_words",
     "check_within",
+    "describe_budget",
+    "describe_extensions",
+    "describe_space",
     "experiment_of",
-    "extensions_in_words",
     "find_study",
     "merge_studies",
     "plan_all_runs",
@@ -73,7 +74,6 @@ __all__ = [
     "protocol",
     "read_document",
     "rungs",
-    "space_in_words",
     "space_of",
     "space_size",
     "training_epochs",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from jaxopt_bench.formatting import format_count, join_words
 from jaxopt_bench.measures import SPLIT_WORDS, split_of
 from jaxopt_bench.optimizers import Axis, Choice, Constant, Space
-from jaxopt_bench.optimizers.text import schedule_in_words
+from jaxopt_bench.optimizers.text import describe_schedule
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.contender import Contender
 from jaxopt_bench.study.extension import Extension
@@ -67,14 +67,14 @@ _SAME_TRIALS = (
 )
 
 
-def budget_in_words(study: Study) -> str:
+def describe_budget(study: Study) -> str:
     """Returns the tuning budget of each contender on each workload, in trials or in epochs."""
     return f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
 
 
 def _tuning(study: Study) -> str:
     each = f", {study.trial_seeds} seeds each" if study.trial_seeds > 1 else ""
-    return f"Tune: on each workload every tuned optimizer has {budget_in_words(study)}{each}, {_DRAWS[study.search]}."
+    return f"Tune: on each workload every tuned optimizer has {describe_budget(study)}{each}, {_DRAWS[study.search]}."
 
 
 def _halving(study: Study) -> list[str]:
@@ -134,11 +134,11 @@ def _different_sizes(tuned: Sequence[Contender]) -> list[str]:
 
 def _widening(study: Study) -> list[str]:
     """Returns a sentence about the extensions of search spaces; none if there are none."""
-    extensions = extensions_in_words(study)
+    extensions = describe_extensions(study)
     return [f"Widened: {extensions}. All optimizers have the same number of trials."] if extensions else []
 
 
-def extensions_in_words(study: Study) -> str | None:
+def describe_extensions(study: Study) -> str | None:
     """Returns a phrase about trials that are drawn beyond search spaces, by optimizer; None if there are none."""
     parts = [
         f"{contender.name} in {_changed(contender.searched, extension.space)} ({_stretch(study, extension)})"
@@ -152,7 +152,7 @@ def extensions_in_words(study: Study) -> str | None:
 
 def _changed(space: Space, box: Space) -> str:
     """Returns the ranges of a box that differ from those of a search space."""
-    return space_in_words(Space({field: searched for field, searched in box.items() if searched != space[field]}))
+    return describe_space(Space({field: searched for field, searched in box.items() if searched != space[field]}))
 
 
 def _stretch(study: Study, extension: Extension) -> str:
@@ -166,7 +166,7 @@ def _different_schedules(contenders: Sequence[Contender]) -> list[str]:
     """Returns a sentence with the learning-rate schedule of each optimizer; none if all have the same one."""
     by_schedule: dict[str, list[str]] = {}
     for contender in contenders:
-        words, meant = schedule_in_words(contender.schedule), contender.optimizer.schedule
+        words, meant = describe_schedule(contender.schedule), contender.optimizer.schedule
         prescribed = meant.is_constant and isinstance(contender.schedule, Constant)
         reason = f", which the method prescribes ({meant.source})" if prescribed else ""
         by_schedule.setdefault(f"{words}{reason}", []).append(contender.name)
@@ -179,7 +179,7 @@ def space_size(space: Space) -> str:
     return ", ".join(f"{_short(field)} ({_size(space[field])})" for field in sorted(space)) or "nothing"
 
 
-def space_in_words(space: Space) -> str:
+def describe_space(space: Space) -> str:
     """Returns the ranges and values of a search space in words."""
     return "; ".join(f"{_short(field)} {_range(searched)}" for field, searched in space.items()) or "nothing"
 

@@ -8,7 +8,7 @@ from jaxopt_bench.verdict.noise import Noise, noise_of
 from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.paragraphs import paragraphs
 from jaxopt_bench.verdict.ranking import Ranking, Standing
-from jaxopt_bench.verdict.recommendation import recommendation, single_setting_in_words
+from jaxopt_bench.verdict.recommendation import describe_single_setting, recommendation
 from jaxopt_bench.verdict.reference import REFERENCE, ReferenceComparison, compare_with_reference, reference_of
 from jaxopt_bench.verdict.score_scale import ScoreScale
 from jaxopt_bench.verdict.selection import TrialScore, find_edges, judging_measure, rank_trials, trial_scores
@@ -16,11 +16,11 @@ from jaxopt_bench.verdict.single_settings import SingleSetting, compute_single_s
 from jaxopt_bench.verdict.suite import SuitePair, SuiteVerdict, compute_suite_verdict
 from jaxopt_bench.verdict.suite_text import describe_suite_verdict
 from jaxopt_bench.verdict.text import (
-    evidence_in_words,
+    describe_evidence,
+    describe_scores,
+    describe_seeds,
+    describe_sensitivity,
     sample,
-    scores_in_words,
-    seeds_in_words,
-    sensitivity_in_words,
 )
 from jaxopt_bench.verdict.verdict import Verdict, verdict
 from jaxopt_bench.verdict.workload_measures import REPORTED
@@ -46,8 +46,12 @@ __all__ = [
     "compare_with_reference",
     "compute_single_settings",
     "compute_suite_verdict",
+    "describe_evidence",
+    "describe_scores",
+    "describe_seeds",
+    "describe_sensitivity",
+    "describe_single_setting",
     "describe_suite_verdict",
-    "evidence_in_words",
     "find_edges",
     "find_worse_contenders",
     "judge_claims",
@@ -58,10 +62,6 @@ __all__ = [
     "recommendation",
     "reference_of",
     "sample",
-    "scores_in_words",
-    "seeds_in_words",
-    "sensitivity_in_words",
-    "single_setting_in_words",
     "trial_scores",
     "verdict",
     "verdict_to_json",

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.measures import Measure, split_of
-from jaxopt_bench.optimizers.text import rules_in_words
+from jaxopt_bench.optimizers.text import describe_rules
 from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import Study
 from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.ranking import Ranking, Standing
-from jaxopt_bench.verdict.text import seeds_in_words
+from jaxopt_bench.verdict.text import describe_seeds
 from jaxopt_bench.verdict.trials import ZERO_MAY_DO
 from jaxopt_bench.verdict.verdict import Verdict
 
@@ -84,7 +84,7 @@ def _needed(study: Study, ranking: Ranking) -> list[str]:
     kind = _kind(study)
     examples = [pair.second for pair in unsettled if pair.needs_examples]
     rest = [(pair.second, pair.seeds) for pair in unsettled if not pair.needs_examples and pair.seeds is not None]
-    known = {name: words for name, seeds in rest if (words := seeds_in_words(seeds)) is not None}
+    known = {name: words for name, seeds in rest if (words := describe_seeds(seeds)) is not None}
     unknown = [name for name, _ in rest if name not in known]
     said = []
     if len(known) == 1:
@@ -138,7 +138,7 @@ def _reported(primary: Measure) -> list[str]:
 def _rules(ranking: Ranking) -> list[str]:
     """Returns a sentence for each optimizer that applies several rules to different parts of the network."""
     several = [s for s in ranking.standings if len(s.inner_rules) > 1]
-    return [f"{s.contender} applies {len(s.inner_rules)} rules: {rules_in_words(s.inner_rules)}." for s in several]
+    return [f"{s.contender} applies {len(s.inner_rules)} rules: {describe_rules(s.inner_rules)}." for s in several]
 
 
 def _lead_of(primary: Measure, pair: Pair) -> str:

@@ -7,7 +7,7 @@ import polars as pl
 from jaxopt_bench.formatting import format_count, format_value
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.optimizers.optax_code import optax_code
-from jaxopt_bench.optimizers.text import schedule_in_words
+from jaxopt_bench.optimizers.text import describe_schedule
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Contender, Point, Study
 from jaxopt_bench.verdict.ranking import Ranking
@@ -37,8 +37,8 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
         pl.col("workload") == ranking.workload, pl.col("contender") == first.contender, pl.col("status") == "completed"
     )
     steps = rows["steps"].max()
-    settings = _settings_in_words(values)
-    named = f"{first.contender} with {settings or 'its defaults'}, schedule {schedule_in_words(contender.schedule)}"
+    settings = _describe_settings(values)
+    named = f"{first.contender} with {settings or 'its defaults'}, schedule {describe_schedule(contender.schedule)}"
     epochs = format_count(workload.epochs, "epoch")
     lead = f"To use on {ranking.workload}: {named}, {epochs}, batch size {workload.batch_size}."
     if steps is None:
@@ -47,7 +47,7 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
     return lead if code is None else f"{lead}\n\n{code}"
 
 
-def single_setting_in_words(study: Study, found: SingleSetting) -> str:
+def describe_single_setting(study: Study, found: SingleSetting) -> str:
     """Returns a text about the best setting of an optimizer for all workloads of a study, with its score.
 
     Args:
@@ -55,7 +55,7 @@ def single_setting_in_words(study: Study, found: SingleSetting) -> str:
       found: an optimizer of the study with one setting for all workloads.
     """
     contender = study.contender(found.contender)
-    settings = _settings_in_words({**found.values, **_changed(contender)})
+    settings = _describe_settings({**found.values, **_changed(contender)})
     count, single, tried = len(found.scores), found.single, len(next(iter(found.scores.values())))
     epochs = {study.workload(name).epochs for name in found.scores}
     length = f" over {epochs.pop()} epochs" if len(epochs) == 1 else ""
@@ -64,7 +64,7 @@ def single_setting_in_words(study: Study, found: SingleSetting) -> str:
         interval = f" (95% interval over workloads {max(0.0, single.low):.2f} to {min(1.0, single.high):.2f})"
     adds = "adds nothing" if found.gain.mean < 0.005 else f"adds {found.gain.mean:.2f}"
     return (
-        f"{settings}, with the schedule {schedule_in_words(contender.schedule)}{length}. Of {tried} settings, this one "
+        f"{settings}, with the schedule {describe_schedule(contender.schedule)}{length}. Of {tried} settings, this one "
         f"has the highest mean score on the {count} workloads of the recorded study {study.name}. Score 0 is an "
         "untrained model, 1 the best trial of all its optimizers. A setting chosen on all workloads but one has the "
         f"score {single.mean:.2f} on that one{interval}; tuning on it {adds}."
@@ -79,5 +79,5 @@ def _changed(contender: Contender) -> Point:
     return {field: value for field, value in fields.items() if field not in contender.searched}
 
 
-def _settings_in_words(values: Point) -> str:
+def _describe_settings(values: Point) -> str:
     return ", ".join(f"{field.partition('.')[2]} {format_value(value)}" for field, value in values.items())

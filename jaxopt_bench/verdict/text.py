@@ -18,7 +18,7 @@ WIDEST = 10
 """A range of seeds is not shown if its ends differ by a larger factor."""
 
 
-def seeds_in_words(seeds: SeedRange) -> str | None:
+def describe_seeds(seeds: SeedRange) -> str | None:
     """Returns a range of numbers of seeds: "40 to 182"; None if it is too wide to be useful."""
     low, high = seeds.low, seeds.high
     if low is None or low > MOST_SEEDS_TO_NAME:
@@ -28,7 +28,7 @@ def seeds_in_words(seeds: SeedRange) -> str | None:
     return f"{low:,} to {high:,}" if low < high else f"{low:,}"
 
 
-def sensitivity_in_words(ranking: Ranking) -> str | None:
+def describe_sensitivity(ranking: Ranking) -> str | None:
     """Returns a sentence with the range of good learning rates of each optimizer; None if no ranges are known."""
     found = [(s.contender, s.trials, s.trials.good_learning_rates) for s in ranking.standings if s.trials is not None]
     ranges = [(name, trials, good) for name, trials, good in found if good is not None]
@@ -52,7 +52,7 @@ def sensitivity_in_words(ranking: Ranking) -> str | None:
     return f"Learning rates of the trials within {within}: {', '.join(parts)}."
 
 
-def scores_in_words(verdict: Verdict) -> str | None:
+def describe_scores(verdict: Verdict) -> str | None:
     """Returns a text with AlgoPerf's scores, the highest first, and their noise; None if there are no scores."""
     if not verdict.scores:
         return None
@@ -83,7 +83,7 @@ def _interval_of_score(score: Estimate) -> str:
     return "" if score.interval is None else f" ({score.low:.3f} to {score.high:.3f})"
 
 
-def evidence_in_words(answered: ClaimResult) -> str:
+def describe_evidence(answered: ClaimResult) -> str:
     """Returns the evidence for the answer to a claim, and the differences from the setting of the claim, in words."""
     evidence = "; ".join(_evidence(evidence) for evidence in answered.evidence)
     differs = answered.claim.differs

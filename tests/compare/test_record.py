@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 from jaxopt_bench import UserError
 from jaxopt_bench.compare import compare, make_newcomer
 from jaxopt_bench.optimizers import SGD
-from jaxopt_bench.results import incomplete_in_words, load
+from jaxopt_bench.results import describe_missing_results, load
 from jaxopt_bench.results.atomic_files import lock_folder
 from jaxopt_bench.study import Study
 from tests.compare.conftest import contender
@@ -66,15 +66,15 @@ def test_each_process_trains_only_the_runs_that_the_record_lacks_and_the_missing
     compare(small, tmp_path / "first", only=["adamw"], **options)
     assert {path.split("/")[1] for path in trained(tmp_path / "first")} == {"tiny_adamw"}
     assert set(load(record).runs["contender"]) == {"adamw"}
-    assert incomplete_in_words(load(record)) == (
+    assert describe_missing_results(load(record)) == (
         "The study small is not complete: 1 of 2 pairs of an optimizer and a workload have finished. Missing: tiny, "
         "sgd. They are trained when `compare` continues the study."
     )
-    assert incomplete_in_words(load(record), ["adamw"]) == (
+    assert describe_missing_results(load(record), ["adamw"]) == (
         "adamw has finished on all workloads of the study small. 1 other optimizer is not recorded yet. The answer is "
         "printed when all have finished."
     )
-    assert "Missing: tiny, sgd." in (incomplete_in_words(load(record), ["adamw", "sgd"]) or "")
+    assert "Missing: tiny, sgd." in (describe_missing_results(load(record), ["adamw", "sgd"]) or "")
     shutil.rmtree(tmp_path / "first")
     compare(small, tmp_path / "second", **options)
     assert {path.split("/")[1] for path in trained(tmp_path / "second")} == {"tiny_sgd"}
@@ -122,7 +122,7 @@ def test_a_grown_study_trains_only_its_new_runs(small, whole, tmp_path, digits_d
     assert not old & set(new.runs["digest"])
     compare(grown, tmp_path / "at once", data_dir=digits_dir)
     expected, found = load(tmp_path / "at once"), load(record)
-    assert incomplete_in_words(found) is None
+    assert describe_missing_results(found) is None
     kept = found.runs.filter(pl.col("phase") != "superseded")
     assert set(kept["digest"]) == set(expected.runs["digest"])
     assert found.documents[0].selections == expected.documents[0].selections

@@ -14,7 +14,7 @@ from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.html import Items
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.workload_data import bands, split_runs, split_study, thin_out, with_series
-from jaxopt_bench.results import Results, drop_repeated_runs, repeats_in_words
+from jaxopt_bench.results import Results, describe_repeats, drop_repeated_runs
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import estimate
 from jaxopt_bench.verdict import verdict
@@ -161,7 +161,7 @@ def test_a_fresh_run_or_a_copy_does_not_count_as_another_seed():
         page = report_of(dataclasses.replace(results, runs=pl.concat(runs)), "made")
         (said, *_) = page.sections[-1].blocks
         assert isinstance(said, Items)
-        assert said.sentences[-1] == f"{repeats_in_words(len(runs) - 1)} left out"
+        assert said.sentences[-1] == f"{describe_repeats(len(runs) - 1)} left out"
 
 
 def test_a_copy_of_a_study_is_left_out():

@@ -20,13 +20,13 @@ from jaxopt_bench.results import load, metrics_of
 from jaxopt_bench.results.columns import run_types
 from jaxopt_bench.study import Association, Claim, Comparison, Study, Target, Timing
 from jaxopt_bench.verdict import (
-    evidence_in_words,
+    describe_evidence,
+    describe_scores,
+    describe_sensitivity,
     judge_claims,
     judging_measure,
     paragraphs,
     rank_trials,
-    scores_in_words,
-    sensitivity_in_words,
     trial_scores,
     verdict,
 )
@@ -222,13 +222,13 @@ def test_learning_rates_are_good_within_1_percent_of_the_gain_from_training():
     _, ranking, _ = judged([*reached("relative_error", ERRORS), *trials(values, "relative_error")])
     good = ranking.standing("adam").trials.good_learning_rates
     assert (good.low, good.high, good.count) == (1e-3, 1e-2, 2)
-    assert sensitivity_in_words(ranking) == (
+    assert describe_sensitivity(ranking) == (
         "Learning rates of the trials within 0.0080 of the best validation relative error (1% of the difference "
         "between the best trial of all and an untrained model): adam 0.001 to 0.01 (2 of 4 trials)."
     )
     unknown = (dataclasses.replace(RELATIVE_ERROR, untrained=None), ERROR)
     rows = [*reached("relative_error", ERRORS, unknown), *trials(values, "relative_error", unknown)]
-    assert sensitivity_in_words(judged(rows)[1]) is None
+    assert describe_sensitivity(judged(rows)[1]) is None
 
 
 def claim(*parts) -> Claim:
@@ -244,7 +244,7 @@ def test_claims_are_answered_in_the_metrics_unit():
     assert (one.answer, other.answer) == ("supported", "contradicted")
     test = scipy.stats.ttest_ind(ERRORS["sgd"], ERRORS["adam"], equal_var=False)
     low, high = test.confidence_interval(0.95)
-    assert evidence_in_words(one) == (
+    assert describe_evidence(one) == (
         f"test relative error, sgd minus adam, +0.2080 (95% interval {low:+.4f} to {high:+.4f})"
     )
 
@@ -335,7 +335,7 @@ def test_each_workload_has_its_own_headline():
     assert answered["line", "test_relative_error"].answer == "supported"
     unmeasured = answered["line", "test_accuracy"]
     assert unmeasured.answer == "undecided"
-    assert evidence_in_words(unmeasured) == "test accuracy: not measured on this workload"
+    assert describe_evidence(unmeasured) == "test accuracy: not measured on this workload"
 
 
 def test_times_to_targets_of_different_metrics_are_combined_in_one_score():
@@ -361,7 +361,7 @@ def test_times_to_targets_of_different_metrics_are_combined_in_one_score():
     # Ratios to the fastest time: sgd 1, 3, 1; adam 2, 1, never. The score covers ratios up to 4.
     means = {name: score.mean for name, score in found.scores.items()}
     assert means == pytest.approx({"sgd": (2 / 3 * 2 + 1.0) / 3, "adam": (1 / 3 + 2 / 3 * 2) / 3})
-    assert "on 3 workloads: sgd 0.778, adam 0.556. Intervals need at least 3 seeds" in str(scores_in_words(found))
+    assert "on 3 workloads: sgd 0.778, adam 0.556. Intervals need at least 3 seeds" in str(describe_scores(found))
 
 
 def line_epochs(count: int) -> list[dict]:

@@ -10,7 +10,7 @@ import scipy.stats
 
 from jaxopt_bench.measures import measures, roughness
 from jaxopt_bench.study import Association, Claim, Comparison
-from jaxopt_bench.verdict import evidence_in_words, judge_claims, verdict
+from jaxopt_bench.verdict import describe_evidence, judge_claims, verdict
 from tests.results.directories import METRICS
 from tests.verdict.builders import confirmed, document, results, study, tried
 
@@ -41,7 +41,7 @@ def test_a_comparison_is_supported_contradicted_or_undecided_by_its_interval():
     low, high = scipy.stats.ttest_ind(HIGH, LOW, equal_var=False).confidence_interval(0.95)
     (evidence,) = found.evidence
     assert (evidence.difference.low, evidence.difference.high) == pytest.approx((low, high), rel=1e-9)
-    assert f"adam minus sgd, +5.00 points (95% interval {100 * low:+.2f} to {100 * high:+.2f})" in evidence_in_words(
+    assert f"adam minus sgd, +5.00 points (95% interval {100 * low:+.2f} to {100 * high:+.2f})" in describe_evidence(
         found
     )
     assert answered(ROWS, comparison("adam", "sgd")).answer == "contradicted"
@@ -64,7 +64,7 @@ def test_a_single_seed_decides_nothing():
     rows = [*confirmed("adam", [0.99]), *confirmed("sgd", [0.1])]
     found = answered(rows, comparison("sgd", "adam"))
     assert found.answer == "undecided"
-    assert evidence_in_words(found) == "test accuracy: fewer than two results of one of them"
+    assert describe_evidence(found) == "test accuracy: fewer than two results of one of them"
 
 
 def by_partial(losses):
@@ -92,7 +92,7 @@ def test_a_correlation_over_fewer_than_5_trials_cannot_decide(count):
     found = answered(by_partial([0.1 * (i + 1) for i in range(count)]), part)
     assert found.answer == ("supported" if count == 5 else "undecided")
     said = f"validation loss: {count} trial{'s' * (count > 1)} cannot decide this"
-    assert (evidence_in_words(found) == said) == (count < 5)
+    assert (describe_evidence(found) == said) == (count < 5)
 
 
 def test_a_claim_about_a_pair_has_the_interval_of_the_table_of_pairs():
@@ -109,7 +109,7 @@ def test_a_claim_about_a_pair_has_the_interval_of_the_table_of_pairs():
     low, high = test.confidence_interval(1 - 0.05 / 15)
     (evidence,) = found.evidence
     assert (evidence.difference.low, evidence.difference.high) == pytest.approx((low, high), rel=1e-9)
-    assert evidence_in_words(found).endswith(", corrected for 15 comparisons")
+    assert describe_evidence(found).endswith(", corrected for 15 comparisons")
     made = study(names)
     (ranking,) = verdict(results(rows), document(made)).rankings
     assert ranking.pair("adam", "sgd").difference.estimate == evidence.difference
@@ -122,7 +122,7 @@ def test_the_evidence_states_how_the_setting_differs():
         claims=(dataclasses.replace(claim(comparison("sgd", "adam")), differs=differs),),
     )
     (found,) = judge_claims(results(ROWS), document(made))
-    assert evidence_in_words(found).endswith(f". The setting here differs: {differs}")
+    assert describe_evidence(found).endswith(f". The setting here differs: {differs}")
 
 
 def test_an_association_is_contradicted_if_many_trials_show_none():
@@ -158,7 +158,7 @@ def test_smoothness_is_judged_on_curves():
     assert found.evidence[0].difference.mean == pytest.approx(4 * 0.05)  # alternating by ± w gives 4 w
     short = answered(ROWS, claimed, curves=curves, workloads=long_workload(3))
     assert short.answer == "undecided"
-    assert evidence_in_words(short) == (
+    assert describe_evidence(short) == (
         "roughness of the test accuracy curve: 3 epochs cannot decide this, at least 20 can"
     )
 

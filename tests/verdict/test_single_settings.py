@@ -17,8 +17,8 @@ from jaxopt_bench.study import Document
 from jaxopt_bench.verdict import (
     compute_single_settings,
     compute_suite_verdict,
+    describe_single_setting,
     describe_suite_verdict,
-    single_setting_in_words,
     verdict,
 )
 from tests.verdict.builders import recorded, row
@@ -177,7 +177,7 @@ def test_a_single_setting_is_printed_with_all_differences_from_the_defaults():
     )
     table = scores(padam.name)
     rate = 10.0 ** (int(table.mean(axis=0).argmax()) - 5)
-    said = single_setting_in_words(study, found)
+    said = describe_single_setting(study, found)
     assert said.startswith(f"learning_rate {rate:g}, partial 0.25, with the schedule cosine (warmup 1) over 4 epochs.")
     assert f"Of {TRIALS} settings, this one has the highest mean score on the 4 workloads of the recorded study" in said
     left_out = [table[w, np.delete(table, w, axis=0).mean(axis=0).argmax()] for w in range(4)]

@@ -17,7 +17,7 @@ from jaxopt_bench.measures import measures
 from jaxopt_bench.optimizers import OPTIMIZERS, Axis, Space
 from jaxopt_bench.study import Contender, Extension, Target, Timing
 from jaxopt_bench.study.search import draw
-from jaxopt_bench.verdict import find_edges, paragraphs, sample, scores_in_words, sensitivity_in_words, verdict
+from jaxopt_bench.verdict import describe_scores, describe_sensitivity, find_edges, paragraphs, sample, verdict
 from jaxopt_bench.verdict.trials import improving_edges
 from tests.results.directories import METRICS
 from tests.verdict.builders import confirmed, document, results, row, selection, study, tried
@@ -310,10 +310,10 @@ def test_diverged_trials_use_budget_and_are_not_among_the_good_learning_rates():
     assert (trials.good_learning_rates.low, trials.good_learning_rates.high) == (1e-3, 1e-2)
     assert "Trials that diverged count against the budget: 2 of 4 of adam." in " ".join(paragraphs(found, ranking))
     said = "Learning rates of the trials within a point of accuracy of the best: adam 0.001 to 0.01 (2 of 4 trials)."
-    assert sensitivity_in_words(ranking) == said
+    assert describe_sensitivity(ranking) == said
     rows[-3]["optimizer.learning_rate"] = 1e-3
     (ranking,) = verdict(results(rows), document(study(list(CLEAR)))).rankings
-    assert sensitivity_in_words(ranking) == said.replace("0.001 to 0.01", "0.001")
+    assert describe_sensitivity(ranking) == said.replace("0.001 to 0.01", "0.001")
 
 
 ADAMS = Axis(1e-4, 1.0, "log")
@@ -502,15 +502,15 @@ def test_scores_are_calculated_from_the_times_to_targets():
     # sgd reaches half of them up to ratio 3, and then all.
     means = {name: score.mean for name, score in found.scores.items()}
     assert means == pytest.approx({"adam": 0.5, "sgd": (0.5 * 2 + 1.0) / 3})
-    said = scores_in_words(found)
+    said = describe_scores(found)
     assert said.startswith("AlgoPerf's score, of the times to the targets on 2 workloads: sgd 0.667 (")
     assert "The intervals (95%) cover the noise of seeds alone" in said
     assert said.endswith("So it is not settled which of sgd and adam has the highest score.")
     two = verdict(results(rows[:2] + rows[3:], curves), document(made, selections=winners, timings=timings))
     assert two.scores["sgd"].interval is None
-    assert scores_in_words(two).endswith("Intervals need at least 3 seeds, so these differences may all be noise.")
+    assert describe_scores(two).endswith("Intervals need at least 3 seeds, so these differences may all be noise.")
     untimed = verdict(results(rows, curves), document(made, selections=winners, timings=timings[1:]))
-    assert scores_in_words(untimed) is None
+    assert describe_scores(untimed) is None
 
 
 def test_a_clear_lead_in_score_is_stated_and_diverged_searches_reach_no_target():
@@ -540,7 +540,7 @@ def test_a_clear_lead_in_score_is_stated_and_diverged_searches_reach_no_target()
     found = verdict(results(rows, curves), document(made, selections=tuple(winners), timings=timings))
     assert [r.standing("sgd").times for r in found.rankings] == [(25.0, 35.0, 45.0), (25.0, 35.0, math.inf)]
     assert found.scores["sgd"].mean == pytest.approx(0.5 / 3)  # 3.5 times as long on both
-    said = scores_in_words(found)
+    said = describe_scores(found)
     assert "cover differences between searches alone" in said
     assert said.endswith("The lead of adam is larger.")
 

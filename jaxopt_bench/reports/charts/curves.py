@@ -96,7 +96,7 @@ def _curve(subject: WorkloadData, styles: Mapping[str, SeriesStyle], quantity: Q
     if len(lost):
         several = f"{len(lost)} runs diverged; they count" if len(lost) > 1 else "1 run diverged; it counts"
         said.append(f"{several} up to the last finite value.")
-    said += thinning_in_words(drawn, found)
+    said += describe_thinning(drawn, found)
     chart = bands_chart(styles, quantity.title, scale_from(low, high, logarithmic), what)
     columns = {
         "series": "optimizer", "epoch": "epoch", "mean": quantity.title, "low": "interval from", "high": "to",
@@ -147,7 +147,7 @@ def bands_chart(
     return alt.layer(band, line, dots).add_params(hideable())
 
 
-def thinning_in_words(drawn: pl.DataFrame, found: pl.DataFrame) -> list[str]:
+def describe_thinning(drawn: pl.DataFrame, found: pl.DataFrame) -> list[str]:
     """Returns a sentence about the points that `thin_out` left out; none if there are none."""
     if len(drawn) == len(found):
         return []

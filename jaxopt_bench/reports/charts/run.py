@@ -10,7 +10,7 @@ import polars as pl
 from jaxopt_bench.formatting import capitalise
 from jaxopt_bench.measures import SPLIT_WORDS, Measure
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.reports.charts.curves import MOST_POINTS, thinning_in_words
+from jaxopt_bench.reports.charts.curves import MOST_POINTS, describe_thinning
 from jaxopt_bench.reports.figure import (
     HOVER,
     Figure,
@@ -102,7 +102,7 @@ def _lines(
     if known["step"].n_unique() < 2:
         return None
     drawn = thin_out(known.sort("series", "step", maintain_order=True), ["series"], "value", MOST_POINTS)
-    text = " ".join([text, *thinning_in_words(drawn, known)])
+    text = " ".join([text, *describe_thinning(drawn, known)])
     x = alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=6, format=".6~g"))
     y = alt.Y("value:Q", title=y_title, **axis(known["value"], logarithmic=log))
     tips = [

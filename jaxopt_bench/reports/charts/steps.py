@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.reports.charts.curves import MOST_POINTS, ROOM, bands_chart, thinning_in_words
+from jaxopt_bench.reports.charts.curves import MOST_POINTS, ROOM, bands_chart, describe_thinning
 from jaxopt_bench.reports.figure import Figure, extent, file_name, scale_from, spans_orders
 from jaxopt_bench.reports.quantity import Quantity
 from jaxopt_bench.reports.style import SeriesStyle
@@ -49,7 +49,7 @@ def _steps(
     said = [text, "Each point is a mean over the steps since the last point."]
     if (found["seeds"] > 1).any():
         said.append("Lines are medians over seeds; bands extend from the lowest to the highest seed.")
-    said += thinning_in_words(drawn, found)
+    said += describe_thinning(drawn, found)
     chart = bands_chart(styles, y_title, _scale(found), "seeds", over="step")
     ends = {"low": "lowest", "high": "highest"}
     columns = {"series": "optimizer", "step": "step", "mean": y_title, **ends, "seeds": "seeds"}

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from jaxopt_bench.problems.views import Lines, Matrix, Points
-from jaxopt_bench.reports.charts.curves import MOST_POINTS, thinning_in_words
+from jaxopt_bench.reports.charts.curves import MOST_POINTS, describe_thinning
 from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, hideable, unused_name, without_hidden
 from jaxopt_bench.reports.style import SeriesStyle
 from jaxopt_bench.reports.workload_data import thin_out
@@ -123,7 +123,7 @@ def lines_figure(name: str, view: Lines, styles: Mapping[str, SeriesStyle]) -> F
     if len(known) < len(table):
         reason = "are not positive and finite" if view.logarithmic else "are not finite"
         said.append(f"{len(table) - len(known):,} of {len(table):,} values {reason} and are left out.")
-    said += thinning_in_words(drawn, known)
+    said += describe_thinning(drawn, known)
     tips = [
         alt.Tooltip("series:N", title="curve"),
         alt.Tooltip("x:Q", title=view.x_title, format=".4~g"),

@@ -12,7 +12,7 @@ import pytest
 from optax import contrib
 
 from jaxopt_bench.optimizers import OPTIMIZERS
-from jaxopt_bench.reports.conformance import facts_in_words, missed_in_words
+from jaxopt_bench.reports.conformance import describe_facts, describe_missed_arrays
 from tests.optimizers.conformance.measured import NUMBERS, kinds, measured, of_function
 
 
@@ -33,7 +33,7 @@ def test_muon_updates_all_kernels_except_that_of_the_head():
     assert {rule.name: rule.arrays for rule in facts.rules} == {"muon": 3, "adam": 7}
     assert set(facts.decay.decayed) == {"conv/kernel", "dense/kernel"}  # the part with Adam has a separate decay
     assert not facts.missed
-    assert missed_in_words(facts) is None
+    assert describe_missed_arrays(facts) is None
 
 
 def plain_muon(learning_rate: float = 0.02):
@@ -62,7 +62,7 @@ def test_a_muon_that_leaves_out_convolutions_causes_a_warning(function, others):
     assert kinds(facts) == expected
     assert [array.name for array in facts.missed] == ["conv1/kernel", "conv2/kernel"]
     share = (3 * 3 * 3 * 16 + 3 * 3 * 16 * 32) / NUMBERS
-    said = missed_in_words(facts)
+    said = describe_missed_arrays(facts)
     assert said is not None
     assert f"2 convolution kernels, with {100 * share:.1f}% of the network's numbers, are not updated as matr" in said
 
@@ -80,5 +80,5 @@ def test_untrained_arrays_and_arguments_without_effect_are_reported():
     }
     assert {rule.name: rule.arrays for rule in facts.rules} == {"trained": 4, "frozen": 6}
     assert facts.unused == ("ignored",)
-    assert "ignored: other values change no update" in facts_in_words(facts)["no effect"]
+    assert "ignored: other values change no update" in describe_facts(facts)["no effect"]
     assert set(facts.learning_rate.later_step) == {"conv/kernel", "dense/kernel"}

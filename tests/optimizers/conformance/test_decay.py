@@ -12,7 +12,7 @@ import pytest
 
 from jaxopt_bench.optimizers import OPTIMIZERS, measure_optimizer
 from jaxopt_bench.optimizers.conformance import MeasuredDecayForm
-from jaxopt_bench.reports.conformance import facts_in_words
+from jaxopt_bench.reports.conformance import describe_facts
 from tests.optimizers.conformance.measured import NETWORK, TRAINED, measured, of_function
 
 
@@ -28,7 +28,7 @@ def test_a_changed_weight_decay_is_not_called_the_default():
     """The default of AdamW is 0.01. The decay of the setting 0 is measured at 0.1."""
     for value, said in ((0.01, "0.01 (as in the settings)"), (0.2, "0.2 (as in the settings)"), (0.0, "0.1 (0 in the")):
         facts = measure_optimizer(dataclasses.replace(OPTIMIZERS["adamw"], weight_decay=value), NETWORK)
-        words = facts_in_words(facts)["weight decay"]
+        words = describe_facts(facts)["weight decay"]
         assert f"measured at weight_decay {said}" in words
         assert "default" not in words
 

@@ -8,7 +8,7 @@ import jax
 import optax
 import pytest
 
-from jaxopt_bench.reports.conformance import facts_in_words
+from jaxopt_bench.reports.conformance import describe_facts
 from tests.optimizers.conformance.measured import of_function
 
 
@@ -21,6 +21,6 @@ def test_arrays_that_ignore_the_schedule_are_reported():
     facts = of_function(half_deaf)
     deaf = {name for name, ratio in facts.learning_rate.later_step.items() if ratio == pytest.approx(1)}
     assert deaf == {"conv/kernel", "dense/kernel"}
-    words = facts_in_words(facts)
+    words = describe_facts(facts)
     assert "IGNORED by conv/kernel and dense/kernel" in words["schedule"]
     assert "of 3 of 5 arrays" in words["learning rate"]

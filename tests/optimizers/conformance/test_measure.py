@@ -12,7 +12,7 @@ import pytest
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import OPTIMIZERS, measure_optimizer
-from jaxopt_bench.reports.conformance import facts_in_words
+from jaxopt_bench.reports.conformance import describe_facts
 from tests.optimizers.conformance.measured import NETWORK, TRAINED, kinds, measured, of_function, scaling
 
 # For each optimizer: the kind of the first update, the scaling, the bytes of state for each number, the form of the
@@ -78,7 +78,7 @@ def test_random_numbers_from_the_key_of_the_run_and_from_an_own_key_differ():
     assert (own.draws, own.own_draws) == (False, True)
     assert own.deterministic
     assert own.own_decay.form == "absent"  # the noise is not a decay
-    assert "SAME FOR ALL SEEDS" in facts_in_words(own)["determinism"]
+    assert "SAME FOR ALL SEEDS" in describe_facts(own)["determinism"]
 
 
 def test_functions_whose_updates_change_between_calls_are_not_deterministic():
@@ -92,7 +92,7 @@ def test_functions_whose_updates_change_between_calls_are_not_deterministic():
 
     facts = measure_optimizer(Restless(), NETWORK)
     assert not facts.deterministic
-    assert "THE SAME INPUTS GIVE OTHER BITS" in facts_in_words(facts)["determinism"]
+    assert "THE SAME INPUTS GIVE OTHER BITS" in describe_facts(facts)["determinism"]
 
 
 def divides_by_the_norm(learning_rate: float = 0.1):
