@@ -140,7 +140,7 @@ class Optimizer(Tunable, abc.ABC):
     accumulate: int = number_field(1, at_least=1)
     """Number of steps whose gradients are averaged for one update. The steps in between change no parameter."""
     ema_decay: float | None = number_field(None, at_least=0, below=1)
-    """Evaluate an exponential average of the parameters, with this decay per update (Kingma & Ba, 2015, sect. 7.2)."""
+    """Evaluate an exponential average of the parameters, with this decay per update (Kingma & Ba, 2015, §7.2)."""
     swa_start: float | None = number_field(None, at_least=0, below=1)
     """Evaluate the mean of the parameters at epoch ends after this share of training (SWA, Izmailov et al., 2018)."""
 
