@@ -130,6 +130,7 @@ def test_steps_to_the_references_result_agree_with_the_recorded_curves(trained):
         assert versus["steps"]["reached"] == bool((mean <= target).any())
 
 
+@pytest.mark.slow
 def test_an_added_optimizer_that_is_worse_gives_exit_code_4(suite, call):
     (suite / "mine.py").write_text(HOPELESS)
     added = ["compare", "suite.py", "--add", "mine.py:hopeless"]

@@ -334,6 +334,7 @@ def test_an_interpreter_that_does_not_exist_is_named_before_anything_is_measured
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_worker_makes_steps_in_its_own_process_and_reports_its_errors():
     path = paths()[0].to_json()
     worker = Remote(Request("jax", DIGITS.label, "float32", 64, path, jax.default_backend()))

@@ -239,6 +239,7 @@ def test_show_prints_the_parameters_of_a_users_model_without_its_code(file, call
     assert "the code of net.py:Net is not run, so the table needs a checkpoint, but" in error
 
 
+@pytest.mark.slow
 def test_a_population_has_the_losses_of_single_runs(file, digits_dir, tmp_path):
     experiments = [dataclasses.replace(experiment(file), seed=seed) for seed in (0, 1)]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", data_dir=digits_dir))

@@ -242,7 +242,7 @@ def test_the_numbers_of_a_chart_are_a_table_and_a_csv_file(opened: Open, study: 
     assert content
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), pytest.param("dark", 1280, marks=pytest.mark.slow)])
 def test_axe_finds_no_serious_violation_and_nothing_is_wider_than_the_window(
     opened: Open, study: Results, scheme: str, width: int
 ):
@@ -265,6 +265,7 @@ def test_light_and_dark_themes_differ_and_the_reader_can_choose(opened: Open, st
     assert ground() == "rgb(21, 24, 28)"
 
 
+@pytest.mark.slow
 def test_long_tables_are_printed_completely(opened: Open):
     names = [name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search][:30]
     page = opened(with_document(*make_results(make_study(names))))

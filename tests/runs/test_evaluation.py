@@ -177,6 +177,7 @@ def test_a_resumed_run_does_not_keep_an_earlier_evaluation(done, tiny, tmp_path,
     assert load_evaluation(run.path) is None
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_same_evaluation_as_an_uninterrupted_run(done, tiny, tmp_path, options):
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(25)}))

@@ -41,6 +41,7 @@ def test_evaluations_of_the_loss_are_recorded(tmp_path):
     assert not any("evaluations" in line for line in run.metrics)
 
 
+@pytest.mark.slow
 def test_a_member_of_a_population_is_trained_like_a_single_run(tmp_path):
     experiment = Experiment(
         workload=Workload(problem=DeepLinear(width=4, examples=10), epochs=2, batch_size=1), optimizer=LBFGS

@@ -56,7 +56,7 @@ class Notebook:
         return shown, reply
 
 
-@pytest.fixture(params=["without ipywidgets", "with ipywidgets"])
+@pytest.fixture(params=[pytest.param("without ipywidgets", marks=pytest.mark.slow), "with ipywidgets"])
 def notebook(request: pytest.FixtureRequest, tmp_path: pathlib.Path, digits_dir: pathlib.Path) -> Iterator[Notebook]:
     manager, client = start_new_kernel(kernel_name="python3", cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:

@@ -56,6 +56,7 @@ def test_checkpoints_that_need_too_much_memory_are_written_at_once(early, tmp_pa
     assert checkpoint_steps(run.checkpoints.folder) == [*range(20, 161, 20)]
 
 
+@pytest.mark.slow
 def test_a_run_that_a_signal_or_a_kill_interrupts_resumes_to_the_bit(early, tmp_path, options):
     whole = train(early, Options(runs_dir=tmp_path / "whole", **options))
     stopped = Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(70)})

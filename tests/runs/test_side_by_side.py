@@ -133,6 +133,7 @@ def test_members_take_turns_if_not_all_of_them_fit_into_memory_side_by_side(
     assert recorded(train_population(short, Options(runs_dir=tmp_path, **options))) == [[1]] * 4
 
 
+@pytest.mark.slow
 def test_a_record_without_the_field_means_that_members_took_turns(experiments, tmp_path, options, monkeypatch):
     old = {**options, "code_path": IN_TURN, "reporter": KilledAt(20)}
     with pytest.raises(Killed):

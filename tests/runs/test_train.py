@@ -116,7 +116,10 @@ AROUND = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1}
         pytest.param(dataclasses.replace(OPTIMIZERS["momo"], ema_decay=0.9, **AROUND), marks=pytest.mark.slow),
         pytest.param(OPTIMIZERS["noisy_sgd"], marks=pytest.mark.slow),
         pytest.param(OPTIMIZERS["schedule_free_sgd"], marks=pytest.mark.slow),
-        dataclasses.replace(OPTIMIZERS["soap"], precondition_frequency=4, cautious=True, mars_gamma=0.1),
+        pytest.param(
+            dataclasses.replace(OPTIMIZERS["soap"], precondition_frequency=4, cautious=True, mars_gamma=0.1),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["padam", "momo", "noisy_sgd", "schedule_free_sgd", "soap"],
 )
