@@ -143,7 +143,14 @@ class UserConfigLoader(Generic[C]):
         return known or self._class_of(user_code.load_again(self.kind, reference, file, code))
 
     def describe(self, value: Any) -> type[C]:
-        """Returns the class that a given function or class defines; see `user_code.describe`."""
+        """Returns the class that an imported function or class defines. Without `load`, a file need not be named.
+
+        Args:
+          value: a function or class at the top level of a file, whose text distinguishes it from others with its name.
+
+        Raises:
+          UserError: if it is not at the top level of a file; and as `load` does.
+        """
         loaded = user_code.describe(value)
         known = self.loaded.get((loaded.reference, loaded.code))
         return known if known is not None and cast(Any, known).defined is value else self._add_class(loaded)

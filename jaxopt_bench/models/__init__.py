@@ -10,7 +10,7 @@ from jaxopt_bench.models.alexnet import AlexNet, AlexNetSmall
 from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.cnn import CNN
 from jaxopt_bench.models.cnn1d import CNN1D
-from jaxopt_bench.models.custom import USERS, ImportedModel, load
+from jaxopt_bench.models.custom import USERS, ImportedModel, load, wrap_model
 from jaxopt_bench.models.gru import GRU
 from jaxopt_bench.models.layers import Layers
 from jaxopt_bench.models.mlp import MLP
@@ -96,4 +96,5 @@ __all__ = [
     "load",
     "model_label",
     "parameter_overview",
+    "wrap_model",
 ]

@@ -197,5 +197,8 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedModel]:
 USERS: UserConfigLoader[Any] = UserConfigLoader("model", _define_class, RecordedModel)
 """Loads users' models."""
 
-load = USERS.load
-"""Returns the class of the models that a user's code defines; see `UserConfigLoader.load`."""
+load, wrap_model = USERS.load, USERS.describe
+"""They return the class of the models that a user's code defines; see `UserConfigLoader`.
+
+`load` takes a reference such as `net.py:Net`, and `wrap_model` a linen module class or a function that returns a module.
+"""

@@ -9,7 +9,7 @@ from jaxopt_bench.problems.algorithmic import ModularAddition
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig, count_examples, take_examples
 from jaxopt_bench.problems.choose import choose_problem
 from jaxopt_bench.problems.classification import Classification
-from jaxopt_bench.problems.custom import USERS, ImportedProblem, load
+from jaxopt_bench.problems.custom import USERS, ImportedProblem, load, wrap_problem
 from jaxopt_bench.problems.functions import DeepLinear, MatrixFactorisation, NoisyQuadratic, Rosenbrock
 from jaxopt_bench.problems.language import Language
 from jaxopt_bench.problems.metrics import LOSS, Metric, metric_named
@@ -59,4 +59,5 @@ __all__ = [
     "load",
     "metric_named",
     "take_examples",
+    "wrap_problem",
 ]

@@ -148,5 +148,8 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedProblem]:
 USERS: UserConfigLoader[Any] = UserConfigLoader("problem", _define_class, RecordedProblem)
 """Loads users' problems."""
 
-load = USERS.load
-"""Returns the class of the problems that a user's function defines; see `UserConfigLoader.load`."""
+load, wrap_problem = USERS.load, USERS.describe
+"""They return the class of the problems that a user's function defines; see `UserConfigLoader`.
+
+`load` takes a reference such as `line.py:line`, and `wrap_problem` the function.
+"""

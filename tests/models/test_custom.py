@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import pathlib
 import pickle
 import shutil
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ import pytest
 from jaxopt_bench import Experiment, Workload, load_run, train, train_population
 from jaxopt_bench.cli import main
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import MODELS, Layers, load
+from jaxopt_bench.models import MODELS, Layers, load, wrap_model
 from jaxopt_bench.models.custom import USERS
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import Classification
@@ -109,6 +111,14 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def images(count: int = 5) -> jax.Array:
     return jax.random.normal(jax.random.key(1), (count, 8, 8, 1))
+
+
+def test_an_imported_class_defines_the_same_models_as_its_file(file, monkeypatch):
+    monkeypatch.syspath_prepend(file.parent)
+    monkeypatch.delitem(sys.modules, "net", raising=False)
+    own, ours = wrap_model(importlib.import_module("net").Net)(width=3), load(f"{file}:Net")(width=3)
+    assert own.to_json() == ours.to_json()
+    assert (type(own).reference, type(ours).reference) == ("net:Net", "net.py:Net")
 
 
 def test_arguments_are_fields_and_the_docstring_is_their_help(file):

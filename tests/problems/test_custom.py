@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 import pickle
+import sys
 
 import jax
 import numpy as np
@@ -14,7 +16,7 @@ from jaxopt_bench.cli import parse
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.optimizers import SGD
-from jaxopt_bench.problems import PROBLEMS, custom, load
+from jaxopt_bench.problems import PROBLEMS, custom, load, wrap_problem
 from jaxopt_bench.problems.custom import USERS
 from jaxopt_bench.runs import Options
 from tests.tasks import changed
@@ -106,6 +108,14 @@ def test_arguments_are_flags_and_columns(file):
     assert type(problem).__doc__.startswith("A line through points.")
     with pytest.raises(UserError, match=r"mine.py:line has the argument 'scale' without a default\. Expected --prob"):
         parse(words[:4])
+
+
+def test_an_imported_function_defines_the_same_problems_as_its_file(file, monkeypatch):
+    monkeypatch.syspath_prepend(file.parent)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    own, ours = wrap_problem(importlib.import_module("mine").line)(scale=0.5), load(f"{file}:line")(scale=0.5)
+    assert own.to_json() == ours.to_json()
+    assert (type(own).reference, type(ours).reference) == ("mine:line", "mine.py:line")
 
 
 def test_a_run_minimises_the_loss_and_measures_the_metrics(file, tmp_path):
