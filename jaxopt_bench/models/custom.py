@@ -200,5 +200,6 @@ USERS: UserConfigLoader[Any] = UserConfigLoader("model", _define_class, Recorded
 load, wrap_model = USERS.load, USERS.describe
 """They return the class of the models that a user's code defines; see `UserConfigLoader`.
 
-`load` takes a reference such as `net.py:Net`, and `wrap_model` a linen module class or a function that returns a module.
+`load` takes a reference such as `net.py:Net`, and `wrap_model` a linen module class or a function that returns a
+module.
 """
