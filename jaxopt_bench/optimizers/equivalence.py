@@ -3,8 +3,8 @@
 Training calls the function again in each step, with arrays in place of numbers, so that one compiled program serves all
 settings and every step of the schedule. This is correct only if the function treats an array like a number and keeps no
 hyperparameter in its state. So its updates on a few small arrays are compared with the updates that it makes if it is
-called once with Python numbers. `README.md` ("How it is called") lists the ways in which the schedule can act; the first
-one that fits is used.
+called once with Python numbers. `README.md` ("How it is called") lists the ways in which the schedule can act. The
+first one that fits is used.
 """
 
 from __future__ import annotations
