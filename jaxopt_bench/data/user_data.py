@@ -68,5 +68,4 @@ def _classes_of_table(path: Path, target: str | None) -> UserData:
         test=(features[test], labels[test]),
         class_names=names,
         digest=table.digest,
-        feature_names=table.feature_names,
     )

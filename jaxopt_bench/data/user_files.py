@@ -89,7 +89,6 @@ class UserData:
       train: inputs and labels, in a random order with a fixed seed.
       test: inputs and labels.
       class_names: the names of the labels, in order.
-      feature_names: the names of the features of vectors, if they have names.
       digest: twelve hexadecimal digits that identify the contents.
     """
 
@@ -98,7 +97,6 @@ class UserData:
     test: Examples
     class_names: tuple[str, ...]
     digest: str
-    feature_names: tuple[str, ...] = ()
 
 
 def draw_order(count: int) -> Int64[np.ndarray, " examples"]:

@@ -342,11 +342,11 @@ def _argument(
     if field == DECAY and default is None and base.bounded:
         default = 0.0
     if field in kinds:
-        return Argument(parameter.name, kinds[field], default)
+        return Argument(kinds[field], default)
     found = signatures.argument(factory, parameter.replace(default=default))
     if field in (RATE, DECAY):  # a number, whatever its annotation is
         kind = float if default is not None else float | None
-        return Argument(parameter.name, kind, default) if found is None else dataclasses.replace(found, kind=kind)
+        return Argument(kind, default) if found is None else dataclasses.replace(found, kind=kind)
     if found is None and default is NOT_GIVEN:
         raise UserError(
             f"{name_of(factory)} has the parameter {parameter.name!r} without a default and without a type that a "

@@ -33,13 +33,11 @@ class Argument:
     """A parameter of a function that can be set.
 
     Attributes:
-      name: the name of the parameter in the function.
       kind: the type of its field.
       default: the field's default, or `NOT_GIVEN`.
       convert: converts a value of the field into the argument.
     """
 
-    name: str
     kind: Any
     default: Any
     convert: Callable[[Any], Any] = lambda value: value
@@ -59,28 +57,28 @@ def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
 
 def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
     """Returns the field of a parameter; None if its values cannot be written as flags and JSON."""
-    name, default, hint = parameter.name, plain(parameter.default), hint_of(factory, parameter)
+    default, hint = plain(parameter.default), hint_of(factory, parameter)
     among = union_members(hint)
     kind: Any
     choices = next((member for member in among if _is_choice(member)), None)
     if isinstance(default, enum.Enum):
         choices = type(default)
     if choices is not None and isinstance(choices, type):
-        return _of_enumeration(name, choices, default)
+        return _of_enumeration(choices, default)
     if choices is not None and (default is NOT_GIVEN or default in typing.get_args(choices)):
-        return Argument(name, choices, default)
+        return Argument(choices, default)
     if isinstance(default, bool):
-        return Argument(name, bool, default)
+        return Argument(bool, default)
     if isinstance(default, int) and (int not in among or float in among):  # a number that happens to be whole
         kind = float | None if type(None) in among else float
-        return Argument(name, kind, default, whole_if_possible)
+        return Argument(kind, default, whole_if_possible)
     if hint is float or isinstance(default, float):
-        return Argument(name, float | None if type(None) in among else float, default)
+        return Argument(float | None if type(None) in among else float, default)
     if isinstance(default, (int, str)):
-        return Argument(name, type(default), default)
+        return Argument(type(default), default)
     if isinstance(default, (tuple, list)) and _are_numbers(default):
         convert = getattr(type(default), "_make", type(default))  # `_make` of a named tuple
-        return Argument(name, tuple[float, ...], tuple(float(plain(item)) for item in default), convert)
+        return Argument(tuple[float, ...], tuple(float(plain(item)) for item in default), convert)
     if default is None and not any(typing.get_origin(member) not in (None, Callable) for member in among):  # no pytree
         kind = float | None if float in among else int | None if int in among else None
     elif default is NOT_GIVEN:
@@ -88,7 +86,7 @@ def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
         kind = hint if simple else float if hint is None or float in among else None
     else:
         kind = None
-    return None if kind is None else Argument(name, kind, default)
+    return None if kind is None else Argument(kind, default)
 
 
 def rate_name(names: Sequence[str], acts_as_rate: Callable[[str], bool]) -> str | None:
@@ -115,7 +113,7 @@ def _is_choice(hint: Any) -> bool:
     return typing.get_origin(hint) is Literal or (isinstance(hint, type) and issubclass(hint, enum.Enum))
 
 
-def _of_enumeration(name: str, kind: type[enum.Enum], default: Any) -> Argument | None:
+def _of_enumeration(kind: type[enum.Enum], default: Any) -> Argument | None:
     """Returns an enumeration as a choice among texts: its values if they are texts, else its names.
 
     Returns None if the default is a combination of flags, which is not one of these texts.
@@ -129,7 +127,7 @@ def _of_enumeration(name: str, kind: type[enum.Enum], default: Any) -> Argument 
     if default is None:
         chosen |= None
     text = next((text for text, member in by_text.items() if member is default), default)
-    return Argument(name, chosen, text, lambda value: by_text.get(value, value))
+    return Argument(chosen, text, lambda value: by_text.get(value, value))
 
 
 def whole_if_possible(value: Any) -> Any:

@@ -9,6 +9,7 @@ from jaxopt_bench.statistics.aggregates import (
     aggregate_scores,
 )
 from jaxopt_bench.statistics.budgets import expected_best, expected_best_is_exact
+from jaxopt_bench.statistics.checks import CONFIDENCE
 from jaxopt_bench.statistics.comparisons import Difference, compare_pairs, count_wins, holm
 from jaxopt_bench.statistics.hyperparameters import RankCorrelation, Sensitivity, sensitivity, spearman
 from jaxopt_bench.statistics.intervals import Estimate, estimate
@@ -33,6 +34,7 @@ from jaxopt_bench.statistics.speedups import SpeedUp, median_speed_up, speed_up
 from jaxopt_bench.statistics.variance import variance_shares
 
 __all__ = [
+    "CONFIDENCE",
     "Aggregate",
     "Aggregates",
     "Difference",

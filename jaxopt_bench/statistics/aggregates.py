@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.statistics.checks import check_finite, check_share
+from jaxopt_bench.statistics.checks import CONFIDENCE, check_finite
 from jaxopt_bench.statistics.ranks import average_ranks
 from jaxopt_bench.statistics.resampling import (
     FEWEST_SEEDS,
@@ -48,7 +48,7 @@ class Aggregates:
     Attributes:
       of: the aggregates by contender.
       margin: if all contenders are equally good, the probability that the noise of the seeds makes the aggregates of at
-        least one pair differ by more than the margin is 1 − the confidence; None if there are no intervals over seeds.
+        least one pair differ by more than the margin is 5%; None if there are no intervals over seeds.
     """
 
     of: Mapping[str, Aggregate]
@@ -68,7 +68,7 @@ def _interquartile_means(rows: Float[np.ndarray, "draws values"]) -> Float[np.nd
     return np.asarray((sums[each, counts - cuts] - sums[each, cuts]) / (counts - 2 * cuts))
 
 
-def aggregate_scores(scores: Scores, confidence: float = 0.95) -> Aggregates:
+def aggregate_scores(scores: Scores) -> Aggregates:
     """Returns the interquartile mean of each contender's scores over all seeds and workloads, with two intervals.
 
     For the interval over seeds, the results of each contender on each workload are resampled with replacement (a
@@ -84,7 +84,6 @@ def aggregate_scores(scores: Scores, confidence: float = 0.95) -> Aggregates:
 
     Args:
       scores: all contenders have the same workloads, with at least one result on each.
-      confidence: the confidence level of the intervals and of the margin.
 
     Returns:
       The aggregates by contender, in the given order. The same scores give the same intervals, because the seed of the
@@ -96,7 +95,6 @@ def aggregate_scores(scores: Scores, confidence: float = 0.95) -> Aggregates:
     Source: Agarwal et al. 2021, section 4.1 (stratified bootstrap) and 4.3; Tukey 1949, "Comparing individual means in
     the analysis of variance", for the margin.
     """
-    check_share("confidence", confidence)
     workloads = check_scores(scores)
     random = np.random.default_rng(0)
     drawn_workloads = random.integers(len(workloads), size=(RESAMPLES, len(workloads)))
@@ -107,10 +105,10 @@ def aggregate_scores(scores: Scores, confidence: float = 0.95) -> Aggregates:
         values.append(_interquartile_means(table.reshape(1, -1))[0])
         by_seed.append(_interquartile_means(np.concatenate(again, axis=1)))
         by_workload.append(_interquartile_means(table[drawn_workloads].reshape(RESAMPLES, -1)))
-    return _aggregates(scores, np.array(values), np.array(by_seed), np.array(by_workload), confidence)
+    return _aggregates(scores, np.array(values), np.array(by_seed), np.array(by_workload))
 
 
-def aggregate_ranks(scores: Scores, confidence: float = 0.95) -> Aggregates:
+def aggregate_ranks(scores: Scores) -> Aggregates:
     """Returns the mean rank of each contender over the workloads. Ranks are by mean score; 1 is the best.
 
     Equal means get the average of their ranks. The intervals are computed like those of `aggregate_scores`. Noise moves
@@ -123,7 +121,6 @@ def aggregate_ranks(scores: Scores, confidence: float = 0.95) -> Aggregates:
 
     Args:
       scores: all contenders have the same workloads, with at least one result on each.
-      confidence: the confidence level of the intervals and of the margin.
 
     Returns:
       The aggregates by contender, in the given order.
@@ -131,7 +128,6 @@ def aggregate_ranks(scores: Scores, confidence: float = 0.95) -> Aggregates:
     Raises:
       UserError: if a result is missing or not finite.
     """
-    check_share("confidence", confidence)
     workloads = check_scores(scores)
     random = np.random.default_rng(0)
     drawn_workloads = random.integers(len(workloads), size=(RESAMPLES, len(workloads)))
@@ -145,7 +141,7 @@ def aggregate_ranks(scores: Scores, confidence: float = 0.95) -> Aggregates:
     by_seed += (values - by_seed.mean(axis=1))[:, None]
     by_workload = ranks[:, drawn_workloads].mean(axis=2)
     limits = (1.0, float(len(scores)))
-    return _aggregates(scores, values, by_seed.clip(*limits), by_workload, confidence)
+    return _aggregates(scores, values, by_seed.clip(*limits), by_workload)
 
 
 def check_scores(scores: Scores) -> list[str]:
@@ -184,7 +180,6 @@ def _aggregates(
     values: Float[np.ndarray, " contenders"],
     by_seed: Float[np.ndarray, "contenders draws"],
     by_workload: Float[np.ndarray, "contenders draws"],
-    confidence: float,
 ) -> Aggregates:
     """Returns the aggregates, given the values of each contender in the draws over seeds and over workloads."""
     counts = [len(results) for own in scores.values() for results in own.values()]
@@ -193,14 +188,14 @@ def _aggregates(
     over_workloads: list[tuple[float, float]] = []
     margin = None
     if min(counts) >= FEWEST_SEEDS:
-        tail = tail_share(confidence, min(counts), workloads * (min(counts) - 1))
+        tail = tail_share(min(counts), workloads * (min(counts) - 1))
         over_seeds = [percentile_interval(draws, tail) for draws in by_seed]
         noise = by_seed - by_seed.mean(axis=1, keepdims=True)
-        margin = interval_inflation(confidence, min(counts), workloads * (min(counts) - 1)) * float(
-            np.quantile(np.ptp(noise, axis=0), confidence)
+        margin = interval_inflation(min(counts), workloads * (min(counts) - 1)) * float(
+            np.quantile(np.ptp(noise, axis=0), CONFIDENCE)
         )
     if workloads >= FEWEST_WORKLOADS:
-        tail = tail_share(confidence, workloads, workloads - 1)
+        tail = tail_share(workloads, workloads - 1)
         over_workloads = [percentile_interval(draws, tail) for draws in by_workload]
     found = {
         name: Aggregate(

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence, Sized
 
 from jaxopt_bench.errors import UserError
 
+CONFIDENCE = 0.95
+"""The confidence level of intervals, margins and tests."""
+
 
 def check_finite(name: str, values: Sequence[float]) -> None:
     """Raises `UserError` for an empty list or values that are not finite."""

@@ -12,7 +12,7 @@ import scipy.special
 from jaxtyping import Float
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.statistics.checks import check_finite, check_ordered, check_share
+from jaxopt_bench.statistics.checks import CONFIDENCE, check_finite, check_ordered
 from jaxopt_bench.statistics.crossed import CrossedErrors
 from jaxopt_bench.statistics.intervals import Estimate
 
@@ -44,7 +44,6 @@ class Difference:
 
 def compare_pairs(
     samples: Sequence[Sequence[float]],
-    confidence: float = 0.95,
     *,
     least_deviation: float = 0.0,
     examples: Sequence[Float[np.ndarray, "values examples"]] | None = None,
@@ -53,10 +52,10 @@ def compare_pairs(
 
     Each pair is tested by Welch's t test, which does not assume equal variances. Holm's method decides which
     differences are significant. It limits the probability that any difference between equal optimizers is called
-    significant to 1 − `confidence`.
+    significant to 5%.
 
-    The interval of a pair has the confidence of Bonferroni's method, 1 − (1 − `confidence`) / m for m pairs. So all
-    intervals together contain the true differences with probability `confidence`. The interval of a significant
+    The interval of a pair has the confidence of Bonferroni's method, 1 − 0.05 / m for m pairs. So all
+    intervals together contain the true differences with probability 95%. The interval of a significant
     difference does not cross zero. If only a later step of Holm's method makes the difference significant, the interval
     is cut off at zero.
 
@@ -68,7 +67,6 @@ def compare_pairs(
 
     Args:
       samples: independent values of each optimizer, such as the results of several seeds.
-      confidence: see above.
       least_deviation: the least standard deviation of the values of each optimizer; see `least_deviation`.
       examples: for each optimizer, the results of the same test examples in each of its values. The values are the
         means of the rows.
@@ -83,7 +81,6 @@ def compare_pairs(
     Source: Welch 1947, "The generalization of 'Student's' problem when several different population variances are
     involved"; Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
-    check_share("confidence", confidence)
     for values in samples:
         check_finite("values", values)
     means = [statistics.fmean(values) for values in samples]
@@ -91,7 +88,7 @@ def compare_pairs(
     pairs = [*itertools.combinations(range(len(samples)), 2)]
     tested = [pair for pair in pairs if all(errors[i] is not None for i in pair)]
     welch = _welch(samples, means, errors, tested)
-    level = 1 - confidence
+    level = 1 - CONFIDENCE
     same = _decide([welch], level)
     crossed = None if examples is None else CrossedErrors.of(examples)
     decided = same if crossed is None else _decide([welch, _with_examples(welch, crossed, tested)], level)

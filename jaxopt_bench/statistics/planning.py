@@ -12,7 +12,7 @@ import numpy as np
 import scipy.special
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.statistics.checks import check_finite, check_share
+from jaxopt_bench.statistics.checks import CONFIDENCE, check_finite, check_share
 
 POWER = 0.8
 """The default power: the probability that a test detects a true difference."""
@@ -28,7 +28,7 @@ _QUANTILES, _WEIGHTS = (_NODES + 1) / 4, _NODE_WEIGHTS / 2
 
 @functools.lru_cache
 def minimum_detectable_difference(
-    optimizers: int, results: int, *, power: float = POWER, confidence: float = 0.95, sampling: float = 0.0
+    optimizers: int, results: int, *, power: float = POWER, sampling: float = 0.0
 ) -> float | None:
     """Returns the smallest detectable difference of two optimizers, in standard deviations of single results.
 
@@ -40,7 +40,6 @@ def minimum_detectable_difference(
       optimizers: the number of optimizers that are compared.
       results: the number of independent results of each optimizer: the seeds or, with several searches, the searches.
       power: the probability that the difference is detected.
-      confidence: one minus the probability that any difference is detected between equal optimizers.
       sampling: the variance of a difference that the choice of the test examples causes, in squared standard deviations
         of single results; see `Difference.sampling`. 0 for differences on the same test examples.
 
@@ -53,14 +52,13 @@ def minimum_detectable_difference(
     Source: see `power_of_comparison`.
     """
     check_share("power", power)
-    check_share("confidence", confidence)
     _check_not_negative("sampling", sampling)
     for name, number in (("optimizers", optimizers), ("results", results)):
         if number < 1:
             raise UserError(f"{name} is {number}. Expected at least 1.")
     if min(optimizers, results) < 2:
         return None
-    level = (1 - confidence) / math.comb(optimizers, 2)
+    level = (1 - CONFIDENCE) / math.comb(optimizers, 2)
 
     def shown(difference: float) -> bool:
         return power_of_comparison(results, difference, level=level, sampling=sampling) >= power
@@ -135,7 +133,7 @@ def results_needed(optimizers: int, difference: float, *, most: int) -> int | No
     Returns:
       The number; None if `most` results are too few.
     """
-    level = 0.05 / math.comb(optimizers, 2)
+    level = (1 - CONFIDENCE) / math.comb(optimizers, 2)
     counts = range(2, most + 1)
     return next((n for n in counts if power_of_comparison(n, difference, level=level) >= POWER), None)
 

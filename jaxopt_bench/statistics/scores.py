@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.statistics.checks import check_share
+from jaxopt_bench.statistics.checks import CONFIDENCE
 from jaxopt_bench.statistics.intervals import Estimate
 from jaxopt_bench.statistics.profiles import CREDITED, algoperf_score, performance_profile
 
@@ -28,19 +28,19 @@ class Scores:
         `count` is the smallest number of results of any optimizer on any workload. If it is less than `FEWEST_RESULTS`,
         there are no intervals.
       margin: if all optimizers are equally fast, the probability that the scores of at least one pair differ by more
-        than the margin is 1 − the confidence; None if there are no intervals.
+        than the margin is 5%; None if there are no intervals.
     """
 
     estimates: Mapping[str, Estimate]
     margin: float | None
 
 
-def bootstrap_scores(times: Mapping[str, Mapping[str, Sequence[float]]], confidence: float = 0.95) -> Scores:
+def bootstrap_scores(times: Mapping[str, Mapping[str, Sequence[float]]]) -> Scores:
     """Returns AlgoPerf's scores with intervals that cover the noise of seeds.
 
     The time of an optimizer on a workload is the median of its results. The results of each optimizer on each workload
     are resampled with replacement, and all scores are computed again. This is repeated 4,000 times. The interval of a
-    score contains the middle part of these scores (95% by default), after a shift that makes their mean equal to the
+    score contains the middle 95% of these scores, after a shift that makes their mean equal to the
     score. The shift is necessary because a score is a ratio to the fastest optimizer, so noise lowers it, and resampled
     results contain noise twice.
 
@@ -49,14 +49,13 @@ def bootstrap_scores(times: Mapping[str, Mapping[str, Sequence[float]]], confide
     times with a lognormal deviation of 0.1 to 0.3, and 2 to 25 optimizers. In rare cases the coverage is lower (84%):
     if an optimizer is the fastest in almost all draws but not in all.
 
-    The margin is the same quantile (95% by default) of the difference between the highest and the lowest shifted score,
+    The margin is the 95% quantile of the difference between the highest and the lowest shifted score,
     as in Tukey's range test. In these simulations, the scores of equally fast optimizers differ by more than the margin
     in at most 5.5% of studies.
 
     Args:
       times: for each optimizer and workload, the time to the target of each result (such as each seed), in seconds or
         steps; inf if it was not reached.
-      confidence: the confidence level of the intervals and of the margin.
 
     Returns:
       The scores. The same times give the same intervals, because the seed of the draws is fixed.
@@ -68,7 +67,6 @@ def bootstrap_scores(times: Mapping[str, Mapping[str, Sequence[float]]], confide
     Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice", section 4.1
     (stratified bootstrap); Tukey 1949, "Comparing individual means in the analysis of variance".
     """
-    check_share("confidence", confidence)
     for optimizer, by_workload in times.items():
         for workload, results in by_workload.items():
             if not results or not all(time > 0 for time in results):
@@ -82,13 +80,13 @@ def bootstrap_scores(times: Mapping[str, Mapping[str, Sequence[float]]], confide
         return Scores({name: Estimate(score, None, count) for name, score in scores.items()}, None)
     drawn = _drawn_scores(times)
     noise = drawn - drawn.mean(axis=0)
-    tails = (1 - confidence) / 2
+    tails = (1 - CONFIDENCE) / 2
     ends = np.quantile(noise, [tails, 1 - tails], axis=0).T.tolist()
     estimates = {
         name: Estimate(score, (min(max(score + low, 0.0), score), max(min(score + high, 1.0), score)), count)
         for (name, score), (low, high) in zip(scores.items(), ends, strict=True)
     }
-    return Scores(estimates, float(np.quantile(np.ptp(noise, axis=1), confidence)))
+    return Scores(estimates, float(np.quantile(np.ptp(noise, axis=1), CONFIDENCE)))
 
 
 def _drawn_scores(times: Mapping[str, Mapping[str, Sequence[float]]]) -> np.ndarray:

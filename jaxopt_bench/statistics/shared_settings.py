@@ -17,13 +17,11 @@ class SharedSetting:
 
     Attributes:
       trial: the setting with the highest mean score over all workloads.
-      score: this mean. It is biased upwards, because the same noisy results are used to choose and to evaluate.
       chosen: for each workload, the setting that has the highest mean score over the other workloads.
       left_out: for each workload, the score of the setting that was chosen without this workload.
     """
 
     trial: int
-    score: float
     chosen: tuple[int, ...]
     left_out: tuple[float, ...]
 
@@ -51,4 +49,4 @@ def shared_setting(scores: Float[np.ndarray, "workloads trials"]) -> SharedSetti
     others = (table.sum(axis=0) - table) / (len(table) - 1)
     chosen = others.argmax(axis=1)
     left_out = table[np.arange(len(table)), chosen]
-    return SharedSetting(int(means.argmax()), float(means.max()), tuple(chosen.tolist()), tuple(left_out.tolist()))
+    return SharedSetting(int(means.argmax()), tuple(chosen.tolist()), tuple(left_out.tolist()))

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.aggregates import Aggregate
-from jaxopt_bench.statistics.checks import check_finite, check_share
+from jaxopt_bench.statistics.checks import CONFIDENCE, check_finite
 from jaxopt_bench.statistics.resampling import (
     FEWEST_SEEDS,
     FEWEST_WORKLOADS,
@@ -46,7 +46,6 @@ def speed_up(
     reference: Sequence[float],
     *,
     higher: bool,
-    confidence: float = 0.95,
 ) -> SpeedUp:
     """Returns the share of the reference's steps that a contender needs to reach the reference's final result.
 
@@ -70,7 +69,6 @@ def speed_up(
       curves: the results of the contender's runs at these steps, all finite.
       reference: the results of the reference's runs at the last step.
       higher: whether higher values are better (such as accuracies) or lower values (such as losses).
-      confidence: the confidence level of the interval.
 
     Raises:
       UserError: if there are no runs, a value is not finite, or the steps do not match the curves.
@@ -79,7 +77,6 @@ def speed_up(
     loss, in the other direction: there the baseline is trained for longer); Efron and Tibshirani 1993, "An introduction
     to the bootstrap", chapter 8 (two samples).
     """
-    check_share("confidence", confidence)
     check_finite("reference", reference)
     if curves.ndim != 2 or curves.shape[1] != len(steps) or not curves.size:
         raise UserError(f"curves has the shape {curves.shape}. Expected at least one run with {len(steps)} values.")
@@ -95,7 +92,7 @@ def speed_up(
     again = losses[random.integers(len(losses), size=(RESAMPLES, len(losses)))].mean(axis=1)
     targets = finals[random.integers(len(finals), size=(RESAMPLES, len(finals)))].mean(axis=1)
     draws = _shares(steps, again, targets)
-    low, high = percentile_interval(draws, tail_share(confidence, fewest, fewest - 1))
+    low, high = percentile_interval(draws, tail_share(fewest, fewest - 1))
     return SpeedUp(share, (min(low, share), max(high, share)), reaching, tuple(draws.tolist()))
 
 
@@ -114,7 +111,7 @@ def _shares(
     return np.where(reached.any(axis=1), found, math.inf)
 
 
-def median_speed_up(speed_ups: Mapping[str, SpeedUp], confidence: float = 0.95) -> Aggregate:
+def median_speed_up(speed_ups: Mapping[str, SpeedUp]) -> Aggregate:
     """Returns the median over workloads of the shares of steps; inf if half of the targets or more are not reached.
 
     A mean would be infinite as soon as the target of one workload is not reached. For an even number of workloads, the
@@ -122,12 +119,10 @@ def median_speed_up(speed_ups: Mapping[str, SpeedUp], confidence: float = 0.95) 
 
     Args:
       speed_ups: the speed-ups of a contender, by workload.
-      confidence: the confidence level of the intervals.
 
     Raises:
       UserError: if there are none.
     """
-    check_share("confidence", confidence)
     if not speed_ups:
         raise UserError("speed_ups is empty. Expected at least one workload.")
     shares = np.array([found.share for found in speed_ups.values()])
@@ -136,11 +131,9 @@ def median_speed_up(speed_ups: Mapping[str, SpeedUp], confidence: float = 0.95) 
     over_seeds = over_workloads = None
     if all(found.draws for found in speed_ups.values()):
         draws = np.median(np.array([found.draws for found in speed_ups.values()]), axis=0)
-        low, high = percentile_interval(draws, (1 - confidence) / 2)
+        low, high = percentile_interval(draws, (1 - CONFIDENCE) / 2)
         over_seeds = (min(low, value), max(high, value))
     if len(shares) >= FEWEST_WORKLOADS:
         drawn = shares[random.integers(len(shares), size=(RESAMPLES, len(shares)))]
-        over_workloads = percentile_interval(
-            np.median(drawn, axis=1), tail_share(confidence, len(shares), len(shares) - 1)
-        )
+        over_workloads = percentile_interval(np.median(drawn, axis=1), tail_share(len(shares), len(shares) - 1))
     return Aggregate(value, over_seeds, over_workloads)

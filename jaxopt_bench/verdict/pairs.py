@@ -11,9 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxopt_bench.measures import Measure
-from jaxopt_bench.statistics import Difference, Estimate, SeedRange, compare_pairs, count_wins, seed_range
-
-CONFIDENCE = 0.95
+from jaxopt_bench.statistics import CONFIDENCE, Difference, Estimate, SeedRange, compare_pairs, count_wins, seed_range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +77,7 @@ def compare(
     ranked = sorted(values, key=lambda name: -sign * statistics.fmean(values[name]))
     gains = [[sign * value for value in values[name]] for name in ranked]
     gains_of_examples = None if examples is None else [sign * examples[name] for name in ranked]
-    differences = compare_pairs(gains, CONFIDENCE, least_deviation=least_deviation, examples=gains_of_examples)
+    differences = compare_pairs(gains, least_deviation=least_deviation, examples=gains_of_examples)
     tested = sum(difference.p_value is not None for difference in differences)
     confidence = 1 - (1 - CONFIDENCE) / max(tested, 1)
     names = itertools.combinations(ranked, 2)

@@ -22,7 +22,7 @@ class ReferenceComparison:
     """A contender compared with the reference on a workload.
 
     Attributes:
-      workload, contender, reference: their names.
+      workload, contender: their names.
       measure: the measure of the difference, `WorkloadMeasures.primary`.
       lead: the difference of the means; positive if the contender is better. Its interval is corrected for all pairs of
         the workload, see `Pair`. None if the contender has no results.
@@ -35,7 +35,6 @@ class ReferenceComparison:
 
     workload: str
     contender: str
-    reference: str
     measure: Measure
     lead: Estimate | None
     p_value: float | None
@@ -76,7 +75,7 @@ def compare_with_reference(
         curve = None if curves is None else curves.measure
         never = SpeedUp(math.inf, None, 0.0)
         found[name] = ReferenceComparison(
-            ranking.workload, name, reference, ranking.measures.primary, None, None, None, False, curve, never
+            ranking.workload, name, ranking.measures.primary, None, None, None, False, curve, never
         )
     return found
 
@@ -89,7 +88,6 @@ def _versus(ranking: Ranking, pair: Pair, name: str, reference: str, curves: Cur
     return ReferenceComparison(
         ranking.workload,
         name,
-        reference,
         ranking.measures.primary,
         ahead,
         pair.difference.p_value,

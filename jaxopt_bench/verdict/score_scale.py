@@ -22,7 +22,6 @@ class ScoreScale:
     are better than the best mean have scores above 1.
 
     Attributes:
-      workload: the name of the workload.
       measure: the measure of the results.
       logarithmic: whether the way is measured on the logarithm of the distance from the metric's least value. This is
         so for metrics with a least value and no greatest value that are not percentages, such as losses and gaps to a
@@ -36,7 +35,6 @@ class ScoreScale:
         Smaller distances are due to rounding.
     """
 
-    workload: str
     measure: Measure
     logarithmic: bool
     zero: float
@@ -57,11 +55,10 @@ class ScoreScale:
         return _position(self.measure.metric, value, self.floor if self.logarithmic else None)
 
 
-def score_scale(workload: str, measure: Measure, results: Mapping[str, Sequence[float]]) -> ScoreScale | None:
+def score_scale(measure: Measure, results: Mapping[str, Sequence[float]]) -> ScoreScale | None:
     """Returns the scale of the scores on a workload.
 
     Args:
-      workload: the name of the workload.
       measure: the measure of the results.
       results: the results of each contender, at least one, in the metric's own unit.
 
@@ -90,7 +87,7 @@ def score_scale(workload: str, measure: Measure, results: Mapping[str, Sequence[
     if not one - zero > FLOAT32 * max(abs(zero), 1.0):
         return None
     return ScoreScale(
-        workload, measure, logarithmic, _value(metric, zero, floor), _value(metric, one, floor), known, floor or 0.0
+        measure, logarithmic, _value(metric, zero, floor), _value(metric, one, floor), known, floor or 0.0
     )
 
 

@@ -32,8 +32,7 @@ class SingleSetting:
       contender: the name of the contender.
       scores: the scores of its trials, by workload: 0 for an untrained model and for a trial that diverged, 1 for the
         best trial of all contenders on the workload.
-      trial: the repetition and the index of the setting that is best over all workloads.
-      values: its hyperparameters.
+      values: the hyperparameters of the setting that is best over all workloads.
       single: the mean over workloads of the score of a setting that was chosen on the other workloads, with Student's t
         interval over workloads.
       left_out: this score on each workload.
@@ -48,7 +47,6 @@ class SingleSetting:
 
     contender: str
     scores: Mapping[str, tuple[float, ...]]
-    trial: TrialKey
     values: Point
     single: Estimate
     left_out: Mapping[str, float]
@@ -94,7 +92,7 @@ def compute_single_settings(
         }
     if not found:
         return ()
-    scales = {w: _scale(w, headlines[w], {name: by[w] for name, by in found.items()}) for w in workloads}
+    scales = {w: _scale(headlines[w], {name: by[w] for name, by in found.items()}) for w in workloads}
     known = {w: scale for w, scale in scales.items() if scale is not None}
     if len(known) < 2:
         return ()
@@ -123,11 +121,11 @@ def _mean(study: Study, seeds: Sequence[RunRow], measure: Measure) -> float | No
     return complete_mean([final_or_best(study, seed, measure.name) for seed in seeds])
 
 
-def _scale(workload: str, measure: Measure, trials: Mapping[str, Mapping[TrialKey, float | None]]) -> ScoreScale | None:
+def _scale(measure: Measure, trials: Mapping[str, Mapping[TrialKey, float | None]]) -> ScoreScale | None:
     """Returns the scale on which the best trial of all contenders has the score 1."""
     best = max if measure.higher_is_better else min
     known = {name: [value for value in own.values() if value is not None] for name, own in trials.items()}
-    return score_scale(workload, measure, {name: [best(values)] for name, values in known.items() if values})
+    return score_scale(measure, {name: [best(values)] for name, values in known.items() if values})
 
 
 def _single_setting(
@@ -150,12 +148,10 @@ def _single_setting(
         w: statistics.fmean(scale.scores(confirmed[w][contender.name])) if fresh else max(scores[w])
         for w, scale in scales.items()
     }
-    key = list(points)[best.trial]
     return SingleSetting(
         contender.name,
         scores,
-        key,
-        points[key],
+        list(points.values())[best.trial],
         estimate([*left_out.values()]),
         left_out,
         tuned,

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import (
+    CONFIDENCE,
     Aggregate,
     Friedman,
     ScoreProfile,
@@ -33,7 +34,6 @@ from jaxopt_bench.verdict.score_scale import ScoreScale, score_scale
 from jaxopt_bench.verdict.single_settings import SingleSetting, compute_single_settings
 from jaxopt_bench.verdict.verdict import Verdict
 
-CONFIDENCE = 0.95
 TAUS = tuple(i / 50 for i in range(61))
 """The scores at which performance profiles are evaluated."""
 
@@ -186,7 +186,7 @@ def compute_suite_verdict(
     scales = {
         r.workload: scale
         for r in found.rankings
-        if (scale := score_scale(r.workload, r.measures.primary, known[r.workload])) is not None
+        if (scale := score_scale(r.measures.primary, known[r.workload])) is not None
     }
     lost = {r.workload: {*r.lost} for r in found.rankings}
     names = [c.name for c in document.study.contenders]
@@ -213,10 +213,10 @@ def compute_suite_verdict(
         scores={name: by_score.of[name] for name in ordered},
         score_margin=by_score.margin,
         ranks=aggregate_ranks(ordered).of,
-        friedman=friedman((-np.array([*means.values()])).tolist(), CONFIDENCE),
+        friedman=friedman((-np.array([*means.values()])).tolist()),
         focus=focus,
         pairs=_pairs(means, focus),
-        profiles=score_profiles(ordered, TAUS, CONFIDENCE),
+        profiles=score_profiles(ordered, TAUS),
         reference=name if versus else None,
         versus=versus,
         speed_ups={name: median for name, own in versus.items() if (median := _median(own, scales)) is not None},

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 
 from jaxopt_bench.results import Results
-from jaxopt_bench.statistics import holm
+from jaxopt_bench.statistics import CONFIDENCE, holm
 from jaxopt_bench.study import Document
 from jaxopt_bench.verdict.reference import ReferenceComparison, compare_with_reference
-from jaxopt_bench.verdict.suite import CONFIDENCE, SuiteVerdict
+from jaxopt_bench.verdict.suite import SuiteVerdict
 from jaxopt_bench.verdict.verdict import Verdict
 
 SUITE = "all workloads"

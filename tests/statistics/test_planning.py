@@ -86,7 +86,6 @@ def test_the_pooled_deviation_weights_variances_by_their_degrees_of_freedom() ->
         ({"optimizers": 0}, "optimizers is 0. Expected at least 1"),
         ({"results": 0}, "results is 0"),
         ({"power": 1.0}, "power is 1.0"),
-        ({"confidence": 0.0}, "confidence is 0.0"),
     ],
 )
 def test_impossible_studies_are_refused(wrong: dict, message: str) -> None:

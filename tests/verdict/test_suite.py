@@ -219,19 +219,19 @@ def test_one_workload_or_one_contender_has_no_verdict_over_workloads():
 
 def test_without_an_untrained_value_the_worst_contender_has_the_score_0():
     measure = Measure("test_loss", Metric(name="loss", least=0.0), "test loss")
-    scale = score_scale("w", measure, {"a": [0.1, 0.1], "b": [0.4, 0.9], "c": [0.2, 0.2]})
+    scale = score_scale(measure, {"a": [0.1, 0.1], "b": [0.4, 0.9], "c": [0.2, 0.2]})
     assert scale.logarithmic
     assert not scale.zero_is_untrained
     assert (scale.zero, scale.one) == pytest.approx((0.6, 0.1))
     assert scale.score(0.2) == pytest.approx(math.log(3) / math.log(6))
     assert scale.score(0.7) == 0
     assert scale.score(0.05) > 1
-    assert score_scale("w", measure, {"a": [0.1]}) is None
+    assert score_scale(measure, {"a": [0.1]}) is None
 
 
 def test_gaps_as_small_as_rounding_errors_count_as_equal():
     gap = Metric(name="gap", least=0.0, untrained=24.0)
-    scale = score_scale("w", Measure("train_clean_gap", gap, "gap"), {"a": [0.0], "b": [1e-7], "c": [1.0]})
+    scale = score_scale(Measure("train_clean_gap", gap, "gap"), {"a": [0.0], "b": [1e-7], "c": [1.0]})
     assert scale.floor == 24 * 2**-23
     assert scale.score(0.0) == scale.score(1e-7) == 1
     assert scale.score(1.0) == pytest.approx(math.log(24) / math.log(2**23))
@@ -239,7 +239,7 @@ def test_gaps_as_small_as_rounding_errors_count_as_equal():
 
 def test_metrics_with_an_upper_bound_are_compared_on_a_linear_scale():
     r2 = Metric(name="r2", higher_is_better=True, greatest=1.0, untrained=0.0)
-    scale = score_scale("w", Measure("test_r2", r2, "test R²"), {"a": [0.8], "b": [0.4]})
+    scale = score_scale(Measure("test_r2", r2, "test R²"), {"a": [0.8], "b": [0.4]})
     assert not scale.logarithmic
     assert scale.score(0.4) == pytest.approx(0.5)
     assert scale.score(-3) == 0
