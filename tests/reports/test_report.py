@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from jaxopt_bench.reports.style import GREY
 from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording
 from jaxopt_bench.study import Extension, Target
-from jaxopt_bench.verdict import verdict
+from jaxopt_bench.verdict import compute_suite_verdict, verdict
 from tests.reports.builders import make_results, make_study, with_document
 from tests.tasks import changed
 
@@ -129,6 +130,31 @@ def test_the_documented_tables_match_the_recorded_results(name: str):
         loss = standing.results["train_clean_loss"]
         interval = f" ({loss.low:.4f} to {loss.high:.4f})" if name != "digits" else ""
         assert f"| {loss.mean:.4f}{interval} |" in page
+
+
+@pytest.mark.slow
+def test_the_documented_tables_match_the_recorded_suite():
+    results = load(ROOT / "experiments" / "results" / "suite")
+    (document,) = results.documents
+    found = compute_suite_verdict(results, document, verdict(results, document))
+    assert found is not None
+    single = {each.contender: each.single.mean for each in found.single_settings}
+    expected = []
+    for name, score in found.scores.items():
+        assert score.over_seeds is not None
+        steps = found.speed_ups.get(name)
+        low, high = (math.nan, math.inf) if steps is None or steps.over_seeds is None else steps.over_seeds
+        interval = f"at least {100 * low:.0f}%" if high == math.inf else f"{100 * low:.0f}% to {100 * high:.0f}%"
+        reached = f"{100 * steps.value:.0f}% ({interval}), " if steps is not None and steps.value < math.inf else ""
+        said = "–" if steps is None else f"{reached}on {found.reached_on(name)} of 12"
+        ends = f"{score.over_seeds[0]:.2f} to {score.over_seeds[1]:.2f}"
+        expected.append(f"| {score.value:.2f} ({ends}) | {found.ranks[name].value:.1f} | {said} | {single[name]:.2f} |")
+    for page, count in (("README.md", 9), ("experiments/README.md", 27)):
+        text = (ROOT / page).read_text()
+        table = text[text.index("| optimizer | score") :].partition("\n\n")[0]
+        rows = ["|" + line.split("|", 2)[2] for line in table.splitlines()[2:]]
+        assert len(rows) == count
+        assert set(rows) <= set(expected)
 
 
 @pytest.mark.parametrize(
