@@ -81,9 +81,10 @@ def test_the_example_of_a_problem_is_accepted():
     assert problem.headline.title("test") == "test absolute error"
 
 
-def test_the_first_table_agrees_with_the_recorded_digits_study():
+def test_the_table_of_digits_agrees_with_the_recorded_study():
     runs = load(ROOT / "experiments" / "results" / "digits").runs.filter(pl.col("phase") == "confirmation")
-    first = README.partition("| optimizer | test accuracy | clean training loss |")[2].partition("\n\n")[0]
+    page = PAGES["experiments/README.md"]
+    first = page.partition("| optimizer | test accuracy | clean training loss |")[2].partition("\n\n")[0]
     shown = {line.split("|")[1].partition(",")[0].strip().lower(): line for line in first.splitlines()[2:]}
     recorded = {}
     for (name,), own in runs.group_by("contender"):
