@@ -57,9 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         _fail(error, debug, MISUSED)
 
-    from jaxopt_bench.runs.signals import Interrupted, resumable  # imports JAX, which help and errors do not need
+    from jaxopt_bench.runs.signals import (
+        Interrupted,
+        describe_resuming,
+    )  # imports JAX, which help does not need  # imports JAX, which help and errors do not need
 
-    resumes = f"{resumable('--fresh' in words)} to resume from the last checkpoint."
+    resumes = f"{describe_resuming('--fresh' in words)} to resume from the last checkpoint."
     try:
         with interrupts.interruptible(resumes if words[0] in TRAINING else INTERRUPTED):
             code = command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from jaxopt_bench.formatting import join_words
+from jaxopt_bench.formatting import format_count, join_words
 from jaxopt_bench.results.tables import Results
 from jaxopt_bench.study import RunEntry, UnitKey, units
 
@@ -53,9 +53,9 @@ def describe_missing_results(results: Results, only: Collection[str] = ()) -> st
 def _describe_chosen(study: str, only: Collection[str], others: int) -> str:
     """Returns sentences that say that the chosen optimizers have finished, and how many others have not."""
     chosen = [*dict.fromkeys(only)]
-    have = "has" if len(chosen) == 1 else "have"
-    rest = "1 other optimizer is" if others == 1 else f"{others} other optimizers are"
+    have, are = "has" if len(chosen) == 1 else "have", "is" if others == 1 else "are"
     return (
-        f"{join_words(chosen)} {have} finished on all workloads of the study {study}. {rest} not recorded yet. The "
-        "answer is printed when all have finished."
+        f"{join_words(chosen)} {have} finished on all workloads of the study {study}. "
+        f"{format_count(others, 'other optimizer')} {are} not recorded yet. The answer is printed when all "
+        "have finished."
     )

@@ -33,11 +33,11 @@ class Interrupted(KeyboardInterrupt):
 
     def __str__(self) -> str:
         target = f"{self.path}" if self.step is None else f"{self.path} from step {self.step:,}"
-        return f"{resumable(self.fresh)} to resume {target}."
+        return f"{describe_resuming(self.fresh)} to resume {target}."
 
 
-def resumable(fresh: bool) -> str:
-    """Returns the beginning of the message about interrupted training, up to the name of the command."""
+def describe_resuming(fresh: bool) -> str:
+    """Returns the beginning of the message about interrupted training: the command that resumes it."""
     return f"interrupted. Run the same command{' (without --fresh)' if fresh else ''}"
 
 

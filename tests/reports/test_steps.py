@@ -1,4 +1,4 @@
-"""Curves within epochs: medians over seeds of the lines of training steps, with the lowest and the highest seed."""
+"""Curves within epochs: medians over seeds of the lines of training steps, with the lowest and the highest value."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def test_a_point_is_the_median_over_confirmations_with_the_lowest_and_the_highes
         assert row["mean"] == pytest.approx(statistics.median(losses))
         assert (row["low"], row["high"]) == pytest.approx((min(losses), max(losses)))
         assert row["seeds"] == 4
-    assert "bands extend from the lowest to the highest seed" in figure.text
+    assert "bands extend from the lowest to the highest value" in figure.text
+    tips = figure.spec()["layer"][2]["encoding"]["tooltip"]
+    assert {"low": "lowest", "high": "highest"}.items() <= {tip["field"]: tip.get("title") for tip in tips}.items()
     domain = figure.spec()["layer"][0]["encoding"]["y"]["scale"]["domain"]
     assert domain[0] < min(row["low"] for row in rows)
     assert domain[1] > max(row["high"] for row in rows)

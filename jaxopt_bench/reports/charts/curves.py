@@ -107,7 +107,12 @@ def _curve(subject: WorkloadData, styles: Mapping[str, SeriesStyle], quantity: Q
 
 
 def bands_chart(
-    styles: Mapping[str, SeriesStyle], y_title: str, y_scale: alt.Scale, what: str, over: str = "epoch"
+    styles: Mapping[str, SeriesStyle],
+    y_title: str,
+    y_scale: alt.Scale,
+    what: str,
+    over: str = "epoch",
+    ends: tuple[str, str] = ("interval from", "to"),
 ) -> alt.TopLevelMixin:
     """Returns lines, bands around them, and dots near the pointer.
 
@@ -117,6 +122,7 @@ def bands_chart(
       y_scale: the scale of the y-axis.
       what: the unit over which the bands extend: "seeds" or "searches".
       over: the column of x: "epoch" or "step".
+      ends: the names of the lower and the upper end of a band.
     """
     x = alt.X(
         f"{over}:Q", title=over, scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(tickCount=6, format=".6~g")
@@ -136,8 +142,8 @@ def bands_chart(
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip(f"{over}:Q", format=",.4~f"),
         alt.Tooltip("mean:Q", title=y_title, format=".4~g"),
-        alt.Tooltip("low:Q", title="interval from", format=".4~g"),
-        alt.Tooltip("high:Q", title="to", format=".4~g"),
+        alt.Tooltip("low:Q", title=ends[0], format=".4~g"),
+        alt.Tooltip("high:Q", title=ends[1], format=".4~g"),
         alt.Tooltip("seeds:Q", title=what),
     ]
     dots = without_hidden(base.mark_point(clip=True, tooltip=True)).encode(

@@ -1,4 +1,4 @@
-"""Curves of the training steps within epochs: medians over seeds, with bands from the lowest to the highest seed."""
+"""Curves of the training steps within epochs: medians over seeds, with bands from the lowest to the highest value."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def _steps(
     drawn = drawn.with_columns(pl.col("low").alias("bottom"))
     said = [text, "Each point is a mean over the steps since the last point."]
     if (found["seeds"] > 1).any():
-        said.append("Lines are medians over seeds; bands extend from the lowest to the highest seed.")
+        said.append("Lines are medians over seeds; bands extend from the lowest to the highest value.")
     said += describe_thinning(drawn, found)
-    chart = bands_chart(styles, y_title, _scale(found), "seeds", over="step")
-    ends = {"low": "lowest", "high": "highest"}
-    columns = {"series": "optimizer", "step": "step", "mean": y_title, **ends, "seeds": "seeds"}
+    chart = bands_chart(styles, y_title, _scale(found), "seeds", over="step", ends=("lowest", "highest"))
+    columns = {"series": "optimizer", "step": "step", "mean": y_title, "low": "lowest", "high": "highest"}
+    columns |= {"seeds": "seeds"}
     return Figure(file_name(title), title, " ".join(said), chart, {"curves": drawn}, columns)
 
 
