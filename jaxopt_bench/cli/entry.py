@@ -57,10 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         _fail(error, debug, MISUSED)
 
-    from jaxopt_bench.runs.signals import (
-        Interrupted,
-        describe_resuming,
-    )  # imports JAX, which help does not need  # imports JAX, which help and errors do not need
+    # This imports JAX, which help and errors do not need.
+    from jaxopt_bench.runs.signals import Interrupted, describe_resuming
 
     resumes = f"{describe_resuming('--fresh' in words)} to resume from the last checkpoint."
     try:
