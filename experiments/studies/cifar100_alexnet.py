@@ -10,6 +10,8 @@ Studies: `cifar100_alexnet`: both optimizers with these values, and both tuned, 
          usual against a bad start: a warm-up over 1,000 steps, and a learning rate of 1e-4.
          `cifar100_alexnet_small`: the small AlexNet over 5 epochs. All optimizers are tuned, and Padam is included. It
          takes three hours on two cores.
+         `cifar100_alexnet_small_epochs`: the same optimizers over 5 and over 25 epochs, with the same trials on both.
+         It shows whether the order of the optimizers, and the best setting of each, are the same after 25 epochs.
 Spaces:  those of `Optimizer.search_space`: the same number of decades of learning rates and of weight decays for each.
          Padam also searches its exponent, with the same number of trials, so that its space contains AMSGrad's.
          The results in `experiments/results` come from narrower spaces, and from Padam with the exponent 1/8.
@@ -79,6 +81,14 @@ FIRST_STEPS = dataclasses.replace(  # the examples that are not used for trainin
     AS_PUBLISHED, epochs=1, problem=dataclasses.replace(AS_PUBLISHED.problem, validation_fraction=0.6)
 )
 SMALL = dataclasses.replace(catalog.find("cifar100_alexnet_small_sgd").workload, epochs=5)
+SMALL_25 = dataclasses.replace(SMALL, name="cifar100_alexnet_small_25", epochs=25)
+SMALL_CONTENDERS = (
+    Contender(name="sgd", optimizer=MOMENTUM),
+    Contender(name="adamw", optimizer=AdamW()),
+    Contender(name="padam", optimizer=PADAM),
+    Contender(name="sgd_plain", optimizer=SGD()),
+)
+SMALL_TARGET = Target(workload="cifar100_alexnet_small", measure="validation_accuracy", value=0.25)
 
 STUDIES = {
     "cifar100_alexnet": Study(
@@ -128,22 +138,35 @@ STUDIES = {
         name="cifar100_alexnet_small",
         question="SGD, AdamW or Padam for the small AlexNet on CIFAR-100, in five epochs?",
         workloads=(SMALL,),
-        contenders=(
-            Contender(name="sgd", optimizer=MOMENTUM),
-            Contender(name="adamw", optimizer=AdamW()),
-            Contender(name="padam", optimizer=PADAM),
-            Contender(name="sgd_plain", optimizer=SGD()),
-        ),
+        contenders=SMALL_CONTENDERS,
         trials=6,
         finalists=0,  # as in the recorded results
         seeds=3,
         track_test=True,
-        targets=(Target(workload="cifar100_alexnet_small", measure="validation_accuracy", value=0.25),),
+        targets=(SMALL_TARGET,),
         claims=claims(
             "sgd_plain",
             "adamw",
             "when both are tuned",
             f"a small AlexNet, batch size 128 instead of 4, and 5 epochs instead of 300; {TUNED}",
+        ),
+    ),
+    "cifar100_alexnet_small_epochs": Study(
+        name="cifar100_alexnet_small_epochs",
+        question="Does a comparison over 5 epochs predict one over 25, for the small AlexNet on CIFAR-100?",
+        workloads=(SMALL, SMALL_25),
+        contenders=SMALL_CONTENDERS,
+        trials=6,
+        finalists=0,
+        seeds=3,
+        track_test=True,
+        same_trials=True,
+        targets=(SMALL_TARGET, dataclasses.replace(SMALL_TARGET, workload="cifar100_alexnet_small_25", value=0.4)),
+        claims=claims(
+            "sgd_plain",
+            "adamw",
+            "when both are tuned",
+            f"a small AlexNet, batch size 128 instead of 4, and 5 or 25 epochs instead of 300; {TUNED}",
         ),
     ),
 }

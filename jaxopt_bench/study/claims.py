@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError
@@ -44,12 +45,31 @@ class Comparison(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Association(Part):
-    """The statement that a hyperparameter and a result are correlated over the trials of one contender."""
+    """The statement that a hyperparameter and a result are correlated.
 
-    contender: str
-    """The contender whose trials count."""
+    Either over the trials of one contender, which searches this hyperparameter; or over several contenders, each with
+    another fixed value of it. Then the mean of a contender's confirmations counts.
+
+    Raises:
+      UserError: if neither `contender` nor `contenders` is given, or both are, or a contender is given twice.
+    """
+
+    added_later: ClassVar[tuple[str, ...]] = ("contenders",)
+
+    contender: str = ""
+    """The contender whose trials count; empty if `contenders` are given."""
+    contenders: tuple[str, ...] = ()
+    """The contenders whose confirmations count; empty if `contender` is given."""
     field: str
     """The hyperparameter, such as "optimizer.partial"."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.contender) == bool(self.contenders) or len(set(self.contenders)) < len(self.contenders):
+            raise UserError(
+                f"Association.contender is {self.contender!r} and contenders is {self.contenders}. Expected one "
+                "contender, whose trials count, or several different contenders, whose confirmations count."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +96,8 @@ class Claim(Config):
     def contenders(self) -> list[str]:
         """The names of the contenders that the claim is about."""
         compared = [name for c in self.comparisons for name in (c.lower, c.higher)]
-        return [*compared, *(association.contender for association in self.associations)]
+        associated = [name for a in self.associations for name in (a.contenders or (a.contender,))]
+        return [*compared, *associated]
 
     def is_about_none_but(self, contenders: Sequence[str]) -> bool:
         """Returns whether all contenders that the claim is about are among the given ones."""

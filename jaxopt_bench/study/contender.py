@@ -93,6 +93,13 @@ class Contender(Config):
             return None
         return Space({**self.reach, field: axis})
 
+    def fixed_value(self, field: str) -> float | None:
+        """Returns the value of a field that is not searched, such as "optimizer.partial"; None if it has no number."""
+        part, _, name = field.partition(".")
+        value = getattr(self.optimizer if part == "optimizer" else self.schedule, name, None)
+        known = part in ("optimizer", "schedule") and field not in self.searched and not isinstance(value, bool)
+        return float(value) if known and isinstance(value, int | float) else None
+
     def at(self, values: Point) -> Contender:
         """Returns the contender with other values of some fields and an empty search space.
 

@@ -12,7 +12,7 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Workload, check_folder_name
 from jaxopt_bench.measures import split_of
 from jaxopt_bench.problems import LOSS
-from jaxopt_bench.study.claims import Claim
+from jaxopt_bench.study.claims import Association, Claim
 from jaxopt_bench.study.contender import Contender, run_name
 from jaxopt_bench.study.halving import HALVING, Rung, most_trials, rungs
 from jaxopt_bench.study.measure_names import JUDGING, JUDGING_FORM, STEPS, is_judging, list_measure_names
@@ -255,6 +255,20 @@ class Study(NotebookDisplay, Config):
         for name in (name for claim in self.claims for name in claim.contenders):
             if name not in [c.name for c in self.contenders]:
                 raise unknown_name("contender of a claim", name, [c.name for c in self.contenders])
+        for association in (part for claim in self.claims for part in claim.associations if part.contenders):
+            self._check_values(association)
+
+    def _check_values(self, association: Association) -> None:
+        """Checks that each contender of an association has another fixed value of its hyperparameter."""
+        field = association.field
+        values = {name: self.contender(name).fixed_value(field) for name in association.contenders}
+        for name, value in values.items():
+            if value is None or list(values.values()).count(value) > 1:
+                words = "no fixed number" if value is None else f"the same value as another contender, {value}"
+                raise UserError(
+                    f"Association.contenders has {name}, and {field} of {name} has {words}. Expected contenders that "
+                    "do not search this field, each with another number."
+                )
 
     def workload(self, name: str) -> Workload:
         """Returns a workload by its name."""

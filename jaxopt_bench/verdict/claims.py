@@ -8,7 +8,7 @@ import statistics
 from typing import Literal
 
 from jaxopt_bench.experiment import Workload
-from jaxopt_bench.formatting import format_count
+from jaxopt_bench.formatting import format_count, join_words
 from jaxopt_bench.measures import ROUGHNESS, ROUGHNESS_EPOCHS, Measure, measures
 from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.statistics import Estimate, RankCorrelation, spearman
@@ -40,7 +40,7 @@ class Evidence:
       difference: for a comparison, the mean of the higher contender minus the mean of the lower one, with its interval
         among all pairs of the workload; None if there are too few results.
       comparisons: for a comparison, the number of pairs for which its interval is corrected.
-      correlation: for an association, the rank correlation; None if no trials have the hyperparameter.
+      correlation: for an association, the rank correlation; None if there are no values to correlate.
       undecidable: the reason why the results cannot decide it; empty if they can.
     """
 
@@ -94,7 +94,7 @@ def judge_claims(results: Results, document: Document) -> list[ClaimResult]:
                 elif isinstance(part, Comparison):
                     evidence.append(_comparison(results, document, workload, part, measure))
                 else:
-                    evidence.append(_association(results, study, workload.name, part, measure))
+                    evidence.append(_association(results, document, workload.name, part, measure))
             found.append(ClaimResult(claim, workload.name, tuple(evidence)))
     return found
 
@@ -117,24 +117,15 @@ def _comparison(
     return Evidence(part, measure, answer, difference, sum(p.adjusted is not None for p in pairs))
 
 
-def _association(results: Results, study: Study, workload: str, part: Association, measure: Measure) -> Evidence:
-    rows = select_ended_runs(results, workload, part.contender, "trial")
-    values: list[float] = []
-    reached: list[float] = []
-    if part.field not in rows.columns:
-        return Evidence(part, measure, "undecided", undecidable="no trial has this hyperparameter")
-    if study.search == HALVING:
-        why = "successive halving trains only the best trials to the end"
-        return Evidence(part, measure, "undecided", undecidable=why)
-    for seeds in seeds_by_trial(rows):
-        results_of_trial = [_of_trial(results, study, row, measure) for row in seeds]
-        values.append(float(seeds[0][part.field]))
-        reached.append(statistics.fmean(results_of_trial))
-    correlation = spearman(values, reached) if values else None
-    if correlation is None or correlation.rho is None or correlation.least_p_value >= 0.05:
-        trials = format_count(len(values), "trial")
-        why = f"{trials} cannot decide this"
-        return Evidence(part, measure, "undecided", correlation=correlation, undecidable=why)
+def _association(results: Results, document: Document, workload: str, part: Association, measure: Measure) -> Evidence:
+    found = (_contender_values if part.contenders else _trial_values)(results, document, workload, part, measure)
+    if isinstance(found, str):
+        return Evidence(part, measure, "undecided", undecidable=found)
+    values, reached = zip(*found, strict=True)
+    correlation = spearman(values, reached)
+    if correlation.rho is None or correlation.least_p_value >= 0.05:
+        number = format_count(len(values), "optimizer" if part.contenders else "trial")
+        return Evidence(part, measure, "undecided", correlation=correlation, undecidable=f"{number} cannot decide this")
     answer: Answer = "undecided"
     if correlation.p_value is not None and correlation.p_value < 0.05:
         answer = "supported"
@@ -142,6 +133,36 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
         negligible = correlation.low > -NEGLIGIBLE and correlation.high < NEGLIGIBLE
         answer = "contradicted" if negligible else "undecided"
     return Evidence(part, measure, answer, correlation=correlation)
+
+
+def _trial_values(
+    results: Results, document: Document, workload: str, part: Association, measure: Measure
+) -> list[tuple[float, float]] | str:
+    """Returns the hyperparameter and the result of each trial; or why the trials cannot be correlated."""
+    rows = select_ended_runs(results, workload, part.contender, "trial")
+    if part.field not in rows.columns:
+        return "no trial has this hyperparameter"
+    if document.study.search == HALVING:
+        return "successive halving trains only the best trials to the end"
+    return [
+        (
+            float(seeds[0][part.field]),
+            statistics.fmean(_of_trial(results, document.study, row, measure) for row in seeds),
+        )
+        for seeds in seeds_by_trial(rows)
+    ] or "0 trials cannot decide this"
+
+
+def _contender_values(
+    results: Results, document: Document, workload: str, part: Association, measure: Measure
+) -> list[tuple[float, float]] | str:
+    """Returns the hyperparameter and the mean result of each contender; or why they cannot be correlated."""
+    known = samples(results, document, workload, measure)
+    missing = [name for name in part.contenders if name not in known]
+    if missing:
+        return f"no results of {join_words(missing)} yet"
+    values = {name: document.study.contender(name).fixed_value(part.field) for name in part.contenders}
+    return [(value, statistics.fmean(known[name])) for name, value in values.items() if value is not None]
 
 
 def _of_trial(results: Results, study: Study, row: RunRow, measure: Measure) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.formatting import join_words
+from jaxopt_bench.formatting import format_count, join_words
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.statistics import Estimate, SeedRange
 from jaxopt_bench.statistics.scores import FEWEST_RESULTS
@@ -105,9 +105,8 @@ def _evidence(evidence: Evidence) -> str:
     assert found is not None, "otherwise it says why there is none"
     interval = "" if found.low is None else f", 95% interval {found.low:.2f} to {found.high:.2f}"
     field = evidence.part.field.rpartition(".")[2]
-    return (
-        f"{words} and {field}: rank correlation {found.rho:.2f}{interval}, p {found.p_value:.2g}, {found.count} trials"
-    )
+    number = format_count(found.count, "optimizer" if evidence.part.contenders else "trial")
+    return f"{words} and {field}: rank correlation {found.rho:.2f}{interval}, p {found.p_value:.2g}, {number}"
 
 
 def _signed(measure: Measure, difference: Estimate) -> str:

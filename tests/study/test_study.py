@@ -151,6 +151,36 @@ def test_a_claim_is_about_a_measure_of_a_split(part, measure):
         part(measure=measure, **others)
 
 
+def over(*names: str, **fields: Any) -> Association:
+    return Association(measure="validation_loss", field="optimizer.momentum", contenders=names, **fields)
+
+
+def test_an_association_is_over_trials_or_over_different_contenders():
+    for refused in ({"names": ()}, {"names": ("a", "b"), "contender": "a"}, {"names": ("a", "a")}):
+        names = refused.pop("names")
+        with pytest.raises(UserError, match=r"Association.contender is .* Expected one contender, whose trials count"):
+            over(*names, **refused)
+
+
+def test_an_association_over_contenders_needs_different_fixed_numbers():
+    def contender(name: str, momentum: float | None, **space: Axis) -> Contender:
+        return Contender(name=name, optimizer=SGD(momentum=momentum), space=Space(space))
+
+    slow, fast = contender("slow", 0.5), contender("fast", 0.9)
+    claimed = Claim(text="momentum matters", source="someone", associations=(over("slow", "fast"),))
+    study = small_study(contenders=(slow, fast), claims=(claimed,))
+    assert Study.from_json(json.loads(json.dumps(study.to_json()))) == study
+    assert study.only(contenders=["slow"]).claims == ()
+    searched = contender("fast", 0.9, **{"optimizer.momentum": Axis(0.5, 0.99, "linear")})
+    for other, words in (
+        (searched, "fast has no fixed number"),
+        (contender("fast", None), "fast has no fixed number"),
+        (contender("fast", 0.5), "(slow|fast) has the same value as another contender, 0.5"),
+    ):
+        with pytest.raises(UserError, match=rf"optimizer.momentum of {words}\. Expected contenders that do not search"):
+            small_study(contenders=(slow, other), claims=(claimed,))
+
+
 def test_trials_without_validation_examples_are_judged_by_training():
     for fields in (
         {"select": "train_clean_loss"},

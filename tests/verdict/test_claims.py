@@ -9,7 +9,8 @@ import pytest
 import scipy.stats
 
 from jaxopt_bench.measures import measures, roughness
-from jaxopt_bench.study import Association, Claim, Comparison
+from jaxopt_bench.optimizers import OPTIMIZERS, Space
+from jaxopt_bench.study import Association, Claim, Comparison, Contender
 from jaxopt_bench.verdict import describe_evidence, judge_claims, verdict
 from tests.results.directories import METRICS
 from tests.verdict.builders import confirmed, document, results, study, tried
@@ -83,6 +84,57 @@ def test_an_association_is_supported_if_ranks_agree():
     assert found.evidence[0].correlation.rho == pytest.approx(scipy.stats.spearmanr(range(6), mixed).statistic)
     assert found.answer == "undecided"
     assert answered(ROWS, part).answer == "undecided"
+
+
+def at_exponents(losses):
+    """Returns contenders with exponents from 1/16 upwards, each with fixed values, and 3 confirmations of each.
+
+    The losses are the means over the confirmations, and None means that all of them diverged.
+    """
+    contenders, rows = [], []
+    for index, loss in enumerate(losses):
+        optimizer = dataclasses.replace(OPTIMIZERS["padam"], partial=(index + 1) / 16)
+        contenders.append(Contender(name=f"p{index}", optimizer=optimizer, space=Space()))
+        for seed, more in enumerate((-1.0 - index, 0.0, 1.0 + index)):
+            (made,) = confirmed(f"p{index}", [None if loss is None else 0.5])
+            value = None if loss is None else loss + more
+            rows.append({**made, "path": f"{made['path']}{seed}", "seed": seed, "final.train_clean_loss": value})
+    return contenders, rows
+
+
+def associated_over(contenders, rows, missing=()):
+    part = Association(
+        measure="train_clean_loss", contenders=tuple(c.name for c in contenders), field="optimizer.partial"
+    )
+    rows = [r for r in rows if r["contender"] not in missing]
+    return answered(rows, part, names=[], contenders=tuple(contenders), trials=None)
+
+
+def test_an_association_over_contenders_correlates_their_mean_confirmations():
+    losses = [0.8, 0.5, 0.6, 0.4, 0.3, 0.35, 0.2]
+    found = associated_over(*at_exponents(losses))
+    expected = scipy.stats.spearmanr(range(7), losses).statistic
+    assert found.evidence[0].correlation.rho == pytest.approx(expected)
+    assert found.evidence[0].correlation.count == 7
+    assert found.answer == "supported"
+    assert describe_evidence(found).startswith(f"clean training loss and partial: rank correlation {expected:.2f}, ")
+    assert describe_evidence(found).endswith("7 optimizers")
+    mixed = associated_over(*at_exponents([0.3, 0.1, 0.5, 0.2, 0.6, 0.4]))
+    assert mixed.answer == "undecided"
+
+
+def test_an_association_over_contenders_waits_for_all_of_them():
+    contenders, rows = at_exponents([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+    found = associated_over(contenders, rows, missing=("p2", "p5"))
+    assert found.answer == "undecided"
+    assert describe_evidence(found) == "clean training loss: no results of p2 and p5 yet"
+    few = associated_over(*at_exponents([0.1, 0.2, 0.3, 0.4]))
+    assert describe_evidence(few) == "clean training loss: 4 optimizers cannot decide this"
+
+
+def test_a_contender_that_diverged_counts_as_untrained_in_an_association():
+    found = associated_over(*at_exponents([0.1, 0.2, 0.3, 0.4, 0.5, None]))
+    assert found.evidence[0].correlation.rho == 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
