@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
 
 from jaxopt_bench import user_code
@@ -215,6 +215,15 @@ class UserTable(ConfigTable[C]):
         name = values.get("name") if isinstance(values, Mapping) else None
         is_users = isinstance(name, str) and user_code.is_reference(name)
         return self.users.from_json(values, where) if is_users else super().from_json(values, where)
+
+
+def loaded_configs(config: Config) -> Iterator[LoadedConfig]:
+    """Yields the configurations of users' code in a configuration and in its fields, such as an experiment's model."""
+    if isinstance(config, LoadedConfig):
+        yield config
+    for value in field_values(config).values():
+        if isinstance(value, Config):
+            yield from loaded_configs(value)
 
 
 def reserved_names(base: type[Config]) -> set[str]:

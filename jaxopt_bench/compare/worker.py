@@ -13,8 +13,8 @@ import jax
 from jaxopt_bench.compare.jobs import Job, JobKind, JobOptions, StepTime, perform
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import ImportedOptimizer, load_again
 from jaxopt_bench.runs import Interrupted, LockedError, Reporter
+from jaxopt_bench.user_config import UserConfigLoader, loaded_configs
 
 PATIENCE = 300.0  # seconds that a job waits for runs held by another process, such as a disconnected worker
 POLL = 0.5  # seconds between two checks
@@ -24,46 +24,47 @@ working = False  # whether this process has run a job for another process
 
 @dataclasses.dataclass(frozen=True)
 class SerializedJob:
-    """A job as plain data, because users' optimizers are classes made at run time, which pickle badly.
+    """A job as plain data, because the configurations of users' code are classes made at run time, which pickle badly.
 
     Attributes:
       kind: the kind of the job.
       until_epoch: see `Job`.
       experiments: the job's experiments, in JSON.
       digests: their digests.
-      optimizers: the reference, the file and the code of each user's optimizer, for `load_again`.
+      users: the kind, the reference, the file and the code of each optimizer, problem and model of the user, for
+        `UserConfigLoader.load_again`.
     """
 
     kind: JobKind
     until_epoch: int | None
     experiments: tuple[dict[str, Any], ...]
     digests: tuple[str, ...]
-    optimizers: tuple[tuple[str, str, str], ...]
+    users: tuple[tuple[UserConfigLoader[Any], str, str, str], ...]
 
     @classmethod
     def of(cls, job: Job) -> SerializedJob:
         """Returns a job as plain data."""
         users = {
-            optimizer.reference: (optimizer.reference, optimizer.code_file, optimizer.code)
+            (found.users, found.reference, found.code_file, found.code): None
             for experiment in job.experiments
-            if isinstance(optimizer := experiment.optimizer, ImportedOptimizer)
+            for found in loaded_configs(experiment)
         }
         return cls(
             job.kind,
             job.until_epoch,
             tuple(experiment.to_json() for experiment in job.experiments),
             tuple(experiment.digest for experiment in job.experiments),
-            tuple(users.values()),
+            tuple(users),
         )
 
     def load(self) -> list[Experiment]:
         """Returns the job's experiments.
 
         Raises:
-          UserError: if they have another meaning on this machine, or a user's optimizer does not exist here.
+          UserError: if they have another meaning on this machine, or the code of a user does not exist here.
         """
-        for reference, code_file, code in self.optimizers:
-            load_again(reference, code_file, code)
+        for users, reference, code_file, code in self.users:
+            users.load_again(reference, code_file, code)
         experiments = [Experiment.from_json(values) for values in self.experiments]
         if tuple(experiment.digest for experiment in experiments) != self.digests:
             raise UserError(
