@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from jaxopt_bench.reports.charts.associations import association
 from jaxopt_bench.reports.charts.curves import (
     clean_training_curve,
     clean_training_loss,
@@ -32,6 +33,7 @@ CHARTS: tuple[Chart, ...] = (
     gradient_norm,
     trade_off,
     final_results,
+    association,
     sensitivity,
     settings_map,
     budget,
