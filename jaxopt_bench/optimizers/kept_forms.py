@@ -56,6 +56,7 @@ def _path(identity: Mapping[str, Any]) -> pathlib.Path | None:
 def _versions() -> list[str]:
     """Returns the versions of packages, and a digest of the code that examines and calls functions."""
     folder = pathlib.Path(__file__).parent
-    names = ("equivalence", "factories", "signatures", "wrappers", "custom", "base", "adapters", "../arguments")
-    own = b"".join((folder / f"{name}.py").read_bytes() for name in names)
+    names = ("factories", "signatures", "wrappers", "custom", "base", "adapters", "../arguments")
+    files = [*(folder / f"{name}.py" for name in names), *sorted((folder / "equivalence").glob("*.py"))]
+    own = b"".join(file.read_bytes() for file in files)
     return [*map(importlib.metadata.version, _PACKAGES), hashlib.sha256(own).hexdigest()]
