@@ -258,3 +258,8 @@ def _as(value: object, kind: ColumnType) -> object:
 
 def _text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def with_paths(table: pl.DataFrame, paths: Mapping[str, str]) -> pl.DataFrame:
+    """Returns a table with other paths of runs; `paths` has the new path of each old one."""
+    return table.with_columns(pl.col("path").replace_strict(paths, return_dtype=pl.String))
