@@ -3,9 +3,6 @@
 Orbax restores most flipped bytes without an error, and it accepts a folder that is incomplete because the process was
 killed. So a checkpoint counts only if it has a manifest, which is written after its arrays were read back. A checkpoint
 is restored only if every file in the manifest has the SHA-256 sum listed there.
-
-Users keep other files in these folders, and link the folders to other disks. So a checkpoint is removed file by file:
-only files that this program made are removed, and never through a symbolic link.
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ import functools
 import logging
 import os
 import pathlib
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,23 +21,28 @@ import numpy as np
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import (
-    SYSTEM_FILES,
     TEMPORARY,
-    read_regular,
-    remove_leftovers,
     scratch_folder,
-    sha256_of_file,
     temporary_name,
 )
+from jaxopt_bench.runs.checkpoint_folders import (
+    ARRAYS,
+    MANIFEST,
+    MARKER,
+    is_linked,
+    is_ours,
+    numbered_steps,
+    remove_folder,
+    sums_of_files,
+    verify_folder,
+)
 from jaxopt_bench.runs.processes import run_on_first_process
-from jaxopt_bench.strict_json import check_object, parse_json, read_json, write_json
+from jaxopt_bench.strict_json import write_json
 
 if TYPE_CHECKING:  # Orbax is imported when the first checkpoint is written or read, because the import is slow
     import orbax.checkpoint as ocp
 
 T = TypeVar("T")
-MANIFEST, MARKER, ARRAYS = "manifest.json", "marker.json", "arrays"
-_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class Checkpoints:
@@ -143,7 +144,7 @@ class Checkpoints:
                 self._remove(name)
         if after is None:
             return
-        for step in (step for step in _steps(self.directory) if step > after):
+        for step in (step for step in numbered_steps(self.directory) if step > after):
             if last is not None and step > last and not is_ours(self.directory / str(step)):
                 continue
             self._remove(str(step))
@@ -156,7 +157,7 @@ class Checkpoints:
     def _remove(self, name: str) -> None:
         """Removes the files of a checkpoint that this program made. `wait` warns if something could not be removed."""
         folder = self.directory / name
-        if _is_linked(self.directory) and name not in self._written:
+        if is_linked(self.directory) and name not in self._written:
             self._warnings.setdefault(
                 f"{self.directory} is reached through a symbolic link, so checkpoints that earlier processes wrote "
                 "there are not removed. Remove old ones yourself.",
@@ -166,7 +167,7 @@ class Checkpoints:
             self._warnings.setdefault(f"{folder} was not made by this program, so it is not removed.", False)
         else:
             try:
-                _remove(folder)
+                remove_folder(folder)
             except OSError as error:
                 self._warnings.setdefault(f"an old checkpoint cannot be removed ({error}); training continues.", False)
 
@@ -179,12 +180,12 @@ class Checkpoints:
             with _through_link(temporary) as link:
                 _save(self._checkpointer, link / ARRAYS, tree)
                 _check_equal(_restore(self._checkpointer, link / ARRAYS, tree), tree)
-            write_json(temporary / MANIFEST, {"step": step, "sha256": _sums(temporary)})
+            write_json(temporary / MANIFEST, {"step": step, "sha256": sums_of_files(temporary)})
             temporary.rename(folder)
             self._written.add(folder.name)
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore raises ValueError on a full disk
             with contextlib.suppress(OSError):
-                _remove(temporary)
+                remove_folder(temporary)
             earlier = max(checkpoint_steps(self.directory), default=None)
             place = "starts again" if earlier is None else f"continues from the checkpoint of step {earlier:,}"
             raise UserError(
@@ -196,7 +197,7 @@ class Checkpoints:
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
     """Returns the steps that have a complete checkpoint, in ascending order."""
-    return [step for step in _steps(directory) if (directory / str(step) / MANIFEST).exists()]
+    return [step for step in numbered_steps(directory) if (directory / str(step) / MANIFEST).exists()]
 
 
 def remove_checkpoints(directory: pathlib.Path) -> None:
@@ -204,11 +205,11 @@ def remove_checkpoints(directory: pathlib.Path) -> None:
 
     Files that this program did not make stay. If the folder is reached through a symbolic link, nothing is removed.
     """
-    if directory.is_dir() and not _is_linked(directory):
+    if directory.is_dir() and not is_linked(directory):
         for name in os.listdir(directory):
             if is_ours(directory / name):
                 with contextlib.suppress(OSError):
-                    _remove(directory / name)
+                    remove_folder(directory / name)
         with contextlib.suppress(OSError):
             directory.rmdir()
 
@@ -268,72 +269,9 @@ def all_damaged(directory: pathlib.Path, errors: Sequence[str]) -> UserError:
     )
 
 
-_UNFINISHED = f"{ARRAYS}.orbax-checkpoint-tmp"  # the name of Orbax's folder until the arrays are complete
-
-
-def is_ours(folder: pathlib.Path) -> bool:
-    """Returns whether this program made a folder, as a complete or an incomplete checkpoint.
-
-    The folder of a complete checkpoint is not a symbolic link, and has a marker or a manifest with the step that is
-    also its name: a copy under another name does not count. The folder of an incomplete checkpoint has a temporary
-    name, and contains a marker or nothing.
-    """
-    unfinished = TEMPORARY.fullmatch(folder.name) is not None
-    if folder.is_symlink() or not folder.is_dir() or not (unfinished or _STEP.fullmatch(folder.name)):
-        return False
-    if unfinished and all(TEMPORARY.fullmatch(name) or name == _UNFINISHED for name in os.listdir(folder)):
-        return True  # the marker was being written, or Orbax wrote more while the folder was removed from a full disk
-    for name in (MARKER, MANIFEST):
-        with contextlib.suppress(UserError, OSError):
-            step = check_object(name, read_json(folder / name), {"step": int})["step"]
-            if unfinished or step == int(folder.name):
-                return True
-    return False
-
-
-def _steps(directory: pathlib.Path) -> list[int]:
-    """Returns the step numbers that occur as names in a folder, in ascending order."""
-    names = os.listdir(directory) if directory.is_dir() else []
-    return sorted(int(name) for name in names if _STEP.fullmatch(name))
-
-
-def _is_linked(directory: pathlib.Path) -> bool:
-    """Returns whether the folder of checkpoints, or the run's folder that contains it, is a symbolic link."""
-    return directory.is_symlink() or directory.parent.is_symlink()
-
-
-def _remove(folder: pathlib.Path) -> None:
-    """Removes the files of a checkpoint and then its empty folders. The manifest is removed first, the marker last.
-
-    The manifest lists the files. If it is missing or damaged, all regular files below Orbax's folders are removed.
-
-    Raises:
-      OSError: if a file of the checkpoint cannot be removed.
-    """
-    try:
-        listed: Collection[str] | None = _manifest(folder)["sha256"]
-    except UserError:
-        listed = None
-    remove_leftovers(folder)
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for where, inside, files in os.walk(folder, topdown=False):  # it does not follow links
-        below = pathlib.Path(where).relative_to(folder)
-        for name in files:
-            path = pathlib.Path(where, name)
-            own = below.parts[:1] != () and below.parts[0].startswith(ARRAYS)
-            if own and not path.is_symlink() and (listed is None or (below / name).as_posix() in listed):
-                path.unlink()
-        for name in inside:
-            with contextlib.suppress(OSError):  # it is not empty, or it is a link
-                pathlib.Path(where, name).rmdir()
-    (folder / MARKER).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
 def _read(folder: pathlib.Path, step: int, like: Any) -> Any:
     """Returns the pytree in the folder of a checkpoint; see `restore`."""
-    _verify(folder, step)
+    verify_folder(folder, step)
     target = None if like is None else jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     with _checkpointer() as checkpointer, _through_link(folder) as link:
         try:
@@ -403,45 +341,3 @@ def _restore(checkpointer: ocp.Checkpointer, folder: pathlib.Path, like: Any) ->
     import orbax.checkpoint as ocp
 
     return checkpointer.restore(folder, args=ocp.args.StandardRestore(like))
-
-
-def _manifest(folder: pathlib.Path) -> dict[str, Any]:
-    """Returns the manifest of a checkpoint: its `step`, and the SHA-256 sum of each of its files in `sha256`.
-
-    Raises:
-      UserError: if it is missing or damaged.
-    """
-    try:
-        text = read_regular(folder / MANIFEST).decode()
-        return check_object(MANIFEST, parse_json(text), {"step": int, "sha256": dict})
-    except (OSError, ValueError, RecursionError, UserError) as error:
-        raise UserError(f"checkpoint {folder} is damaged: {MANIFEST} cannot be read ({error}).") from error
-
-
-def _verify(folder: pathlib.Path, step: int) -> None:
-    """Verifies every file that the manifest of a checkpoint lists. Other files are ignored.
-
-    Raises:
-      UserError: if files are missing or changed; the message names them.
-    """
-    manifest, differing = _manifest(folder), []
-    if manifest["step"] != step:
-        raise UserError(f"checkpoint {folder} is a copy of that of step {manifest['step']}.")
-    for name, expected in manifest["sha256"].items():
-        try:
-            if sha256_of_file(folder / name) != expected:
-                differing.append(name)
-        except (FileNotFoundError, NotADirectoryError):
-            differing.append(name)
-        except OSError as error:
-            raise UserError(f"checkpoint {folder} cannot be read: {error}.") from error
-    if differing:
-        names = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(differing))
-        raise UserError(f"checkpoint {folder} is damaged: these files are missing or have changed: {names}.")
-
-
-def _sums(folder: pathlib.Path) -> dict[str, str]:
-    """Returns the SHA-256 sum of each file that Orbax wrote into the folder of a checkpoint."""
-    files = sorted(path for path in (folder / ARRAYS).rglob("*") if path.is_file())
-    own = [path for path in files if not SYSTEM_FILES.fullmatch(path.name)]
-    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in own}
