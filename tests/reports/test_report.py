@@ -132,6 +132,31 @@ def test_the_documented_tables_match_the_recorded_results(name: str):
         assert f"| {loss.mean:.4f}{interval} |" in page
 
 
+def test_the_documented_table_of_first_steps_matches_the_record():
+    results = load(ROOT / "experiments" / "results" / "cifar100_alexnet_first_steps")
+    (document,) = results.documents
+    names = {"sgd": "SGD without momentum", "adamw": "AdamW"}
+    page = (ROOT / "experiments" / "README.md").read_text().replace("\n", " ")
+    for name, title in names.items():
+        runs = results.runs.filter(pl.col("contender") == name)
+        steps = results.curves.filter(pl.col("split") == "train_steps").join(runs.select("path"), on="path")
+        cells = [
+            _range(steps.filter(step=end)["loss"].to_list(), ",.0f" if (name, end) == ("adamw", 50) else ".2f")
+            for end in (50, 1000, 5000)
+        ]
+        accuracies = _range([100 * value for value in runs["final.test_accuracy"]], ".2f", "%")
+        assert f"| {title} | {' | '.join(cells)} | {accuracies} |" in page
+    (pair,) = verdict(results, document).rankings[0].pairs
+    lead = pair.difference.estimate
+    assert (
+        f"{100 * lead.mean:.2f} points of test accuracy ({100 * lead.low:.2f} to {100 * lead.high:.2f}, on new" in page
+    )
+
+
+def _range(values: list[float], form: str, unit: str = "") -> str:
+    return f"{min(values):{form}}{unit} to {max(values):{form}}{unit}"
+
+
 @pytest.mark.slow
 def test_the_documented_tables_match_the_recorded_suite():
     results = load(ROOT / "experiments" / "results" / "suite")
