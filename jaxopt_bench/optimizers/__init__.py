@@ -6,7 +6,7 @@ from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
 from jaxopt_bench.optimizers.axes import Axis, Choice, Space
 from jaxopt_bench.optimizers.base import Hyperparameters, Optimizer, StepContext
 from jaxopt_bench.optimizers.conformance import Conformance, measure_optimizer
-from jaxopt_bench.optimizers.custom import USERS, ImportedOptimizer, load, load_again, wrap_optimizer
+from jaxopt_bench.optimizers.custom import USERS, ImportedOptimizer, load, wrap_optimizer
 from jaxopt_bench.optimizers.optax_table import EXCLUDED_OPTIMIZERS, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
 from jaxopt_bench.optimizers.parse import parse_schedule, parse_searched, parse_space, parse_values
@@ -76,7 +76,6 @@ __all__ = [
     "WarmupStableDecay",
     "inner_rules",
     "load",
-    "load_again",
     "measure_optimizer",
     "parse_schedule",
     "parse_searched",

@@ -283,8 +283,8 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedOptimizer]:
 USERS: UserConfigLoader[Any] = UserConfigLoader("optimizer", _define_class, RecordedOptimizer)
 """The loader of users' optimizers."""
 
-load, load_again = USERS.load, USERS.load_again
-"""They return the class of the optimizers that a user's function makes; see `UserConfigLoader`.
+load = USERS.load
+"""Returns the class of the optimizers that a user's function makes; see `UserConfigLoader.load`.
 
 The function's file can also give, by the function's name, the search space, the schedule for training, and the
 parameters to evaluate::

@@ -47,8 +47,8 @@ class Comparison(Part):
 class Association(Part):
     """The statement that a hyperparameter and a result are correlated.
 
-    Either over the trials of one contender, which searches this hyperparameter; or over several contenders, each with
-    another fixed value of it. Then the mean of a contender's confirmations counts.
+    The correlation is over the trials of one contender, which searches this hyperparameter; or over several contenders,
+    each with another fixed value of it. For these, the mean of each contender's confirmations counts.
 
     Raises:
       UserError: if neither `contender` nor `contenders` is given, or both are, or a contender is given twice.

@@ -17,7 +17,7 @@ import pytest
 from jaxopt_bench import Experiment, Workload, user_code
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, StepContext, load, load_again, wrap_optimizer
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, StepContext, load, wrap_optimizer
 from jaxopt_bench.optimizers import wrap_optimizer as make
 from jaxopt_bench.optimizers.custom import USERS
 from jaxopt_bench.optimizers.equivalence import ParametersError
@@ -305,7 +305,7 @@ def test_the_attributes_of_a_class_are_enough_to_load_it_again(reference, file, 
     assert pathlib.Path(first.code_file).is_absolute()
     elsewhere()
     monkeypatch.delitem(sys.modules, "my_optimizers", raising=False)
-    again = load_again(first.reference, first.code_file, first.code)
+    again = USERS.load_again(first.reference, first.code_file, first.code)
     assert again is not first
     written = Experiment(
         workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=first(learning_rate=0.1)
@@ -323,7 +323,7 @@ def test_a_function_of_the_main_program_is_loaded_again_from_its_file(file, else
         first = wrap_optimizer(vars(module)["no_rate"])
     elsewhere()
     assert first.reference == "__main__:no_rate"
-    assert load_again(first.reference, first.code_file, first.code).reference == first.reference
+    assert USERS.load_again(first.reference, first.code_file, first.code).reference == first.reference
 
 
 def test_a_changed_or_missing_file_is_not_loaded_again(file, elsewhere):
@@ -332,7 +332,7 @@ def test_a_changed_or_missing_file_is_not_loaded_again(file, elsewhere):
     elsewhere()
     file.write_text(SOURCE + "\n# changed\n")
     with pytest.raises(UserError, match="when it was loaded first"):
-        load_again(first.reference, first.code_file, first.code)
+        USERS.load_again(first.reference, first.code_file, first.code)
     file.unlink()
     with pytest.raises(UserError, match="is not a file"):
-        load_again(first.reference, first.code_file, first.code)
+        USERS.load_again(first.reference, first.code_file, first.code)
