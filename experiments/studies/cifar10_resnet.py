@@ -7,7 +7,7 @@ Studies: `cifar10_resnet`: ResNet-18 over 200 epochs, with the schedule of Padam
          `cifar10_resnet20_short`: ResNet-20 over 3 epochs. It takes some hours on two cores.
          `padam_partial`: Padam with exponents from 1/16 to 1/2. The learning rate is tuned for each exponent.
          `padam_partial_short`: the same question with ResNet-20 over 3 epochs and 12 exponents from 1/24 to 1/2. It
-         decides the claim about convergence: a correlation needs several exponents, each with a tuned learning rate.
+         is for the claim about convergence: a correlation needs several exponents, each with a tuned learning rate.
 Spaces:  those of `Optimizer.search_space`: the same number of decades of learning rates and of weight decays for each.
          Padam also searches its exponent, with the same number of trials, so that its space contains AMSGrad's.
          The results in `experiments/results` come from narrower spaces, in which Padam had SGD's learning rates.

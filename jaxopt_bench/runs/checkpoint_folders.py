@@ -42,7 +42,7 @@ def is_ours(folder: pathlib.Path) -> bool:
     return False
 
 
-def numbered_steps(directory: pathlib.Path) -> list[int]:
+def list_steps(directory: pathlib.Path) -> list[int]:
     """Returns the step numbers that occur as names in a folder, in ascending order."""
     names = os.listdir(directory) if directory.is_dir() else []
     return sorted(int(name) for name in names if _STEP.fullmatch(name))
@@ -117,7 +117,7 @@ def verify_folder(folder: pathlib.Path, step: int) -> None:
         raise UserError(f"checkpoint {folder} is damaged: these files are missing or have changed: {names}.")
 
 
-def sums_of_files(folder: pathlib.Path) -> dict[str, str]:
+def hash_files(folder: pathlib.Path) -> dict[str, str]:
     """Returns the SHA-256 sum of each file that Orbax wrote into the folder of a checkpoint."""
     files = sorted(path for path in (folder / ARRAYS).rglob("*") if path.is_file())
     own = [path for path in files if not SYSTEM_FILES.fullmatch(path.name)]

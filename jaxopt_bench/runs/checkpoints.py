@@ -29,11 +29,11 @@ from jaxopt_bench.runs.checkpoint_folders import (
     ARRAYS,
     MANIFEST,
     MARKER,
+    hash_files,
     is_linked,
     is_ours,
-    numbered_steps,
+    list_steps,
     remove_folder,
-    sums_of_files,
     verify_folder,
 )
 from jaxopt_bench.runs.processes import run_on_first_process
@@ -144,7 +144,7 @@ class Checkpoints:
                 self._remove(name)
         if after is None:
             return
-        for step in (step for step in numbered_steps(self.directory) if step > after):
+        for step in (step for step in list_steps(self.directory) if step > after):
             if last is not None and step > last and not is_ours(self.directory / str(step)):
                 continue
             self._remove(str(step))
@@ -180,7 +180,7 @@ class Checkpoints:
             with _through_link(temporary) as link:
                 _save(self._checkpointer, link / ARRAYS, tree)
                 _check_equal(_restore(self._checkpointer, link / ARRAYS, tree), tree)
-            write_json(temporary / MANIFEST, {"step": step, "sha256": sums_of_files(temporary)})
+            write_json(temporary / MANIFEST, {"step": step, "sha256": hash_files(temporary)})
             temporary.rename(folder)
             self._written.add(folder.name)
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore raises ValueError on a full disk
@@ -197,7 +197,7 @@ class Checkpoints:
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
     """Returns the steps that have a complete checkpoint, in ascending order."""
-    return [step for step in numbered_steps(directory) if (directory / str(step) / MANIFEST).exists()]
+    return [step for step in list_steps(directory) if (directory / str(step) / MANIFEST).exists()]
 
 
 def remove_checkpoints(directory: pathlib.Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.checkpoint_folders import MANIFEST, MARKER, is_ours, sums_of_files
+from jaxopt_bench.runs.checkpoint_folders import MANIFEST, MARKER, hash_files, is_ours
 from jaxopt_bench.runs.checkpoints import (
     Checkpoints,
     checkpoint_steps,
@@ -152,7 +152,7 @@ def test_files_that_orbax_cannot_read_are_refused_though_their_sums_are_right(fo
         before = path.read_bytes()
         for content in (b"{", b"[]", b"\0" * 100):
             path.write_bytes(content)
-            write_json(folder / "3" / MANIFEST, {"step": 3, "sha256": sums_of_files(folder / "3")})
+            write_json(folder / "3" / MANIFEST, {"step": 3, "sha256": hash_files(folder / "3")})
             try:
                 jax.tree.map(np.testing.assert_array_equal, restore(folder, 3, tree(0)), tree(3))
             except UserError:

@@ -62,18 +62,18 @@ class Calls:
         self._make = subject.rule_in_form
         self._compiled: dict[Any, Any] = {}
 
-    def transform(
+    def make_transform(
         self, form: Form, numbers: Numbers, context: StepContext | None = None
     ) -> optax.GradientTransformationExtraArgs:
         """Returns the transformation that the function makes in a form. Its update accepts all extra arguments."""
         context = (context or StepContext())._replace(key=jax.random.key(0))
         return optax.with_extra_args_support(self._make(numbers, context, form))
 
-    def shapes(
+    def infer_shapes(
         self, form: Form, numbers: Numbers
     ) -> tuple[optax.OptState, PyTree[jax.ShapeDtypeStruct], optax.OptState]:
         """Returns the shapes of the first state, of the updates and of the next state."""
-        transform = self.transform(form, numbers)
+        transform = self.make_transform(form, numbers)
 
         def update(
             grads: PyTree[Array], state: optax.OptState, params: PyTree[Array], value: Float32[Array, ""]
@@ -141,7 +141,7 @@ class Calls:
             def transform(given: Numbers, table: Steps, step: Step) -> optax.GradientTransformationExtraArgs:
                 now = table[step] if multiplier is None else multiplier
                 context = StepContext(multiplier=now, multiplier_at=lambda count: table[count])
-                return self.transform(form, {**numbers, **given}, context)
+                return self.make_transform(form, {**numbers, **given}, context)
 
             def init(given: Numbers, table: Steps, params: PyTree[Array]) -> optax.OptState:
                 return transform(given, table, 0).init(params)

@@ -44,11 +44,11 @@ from jaxopt_bench.optimizers.signatures import RATE
 from jaxopt_bench.optimizers.wrappers import find_states
 from jaxopt_bench.user_code import failed_at
 
-LOW = 1e-3
-MULTIPLIERS = (1.0, LOW, LOW, 1.0)
+_LOW = 1e-3
+_MULTIPLIERS = (1.0, _LOW, _LOW, 1.0)
 """The schedule at the compared steps. Its low value is small: some rules only limit the step by the learning rate."""
-CONSTANT = (1.0,) * STEPS
-REPETITIONS = 3
+_CONSTANT = (1.0,) * STEPS
+_REPETITIONS = 3
 """The number of trials with noise, which show the precision of the updates."""
 _GIVEN = (
     "Expected an update that is called as update(gradients, state, parameters), with value=LOSS if it has an argument "
@@ -110,7 +110,7 @@ class _Examination:
         if any(np.any(leaf) for leaves in references[0].outcome[:-1] for leaf in leaves):
             form, reason = self._with_arrays(schedule, references)
         else:
-            form, reason = None, f"its first {len(MULTIPLIERS)} updates are zero and show nothing"
+            form, reason = None, f"its first {len(_MULTIPLIERS)} updates are zero and show nothing"
         if form is None:
             form = self._with_numbers(schedule, references[0])
         self._check_zero_gradients(form)
@@ -136,7 +136,7 @@ class _Examination:
             for value in (True, False):
                 form = dataclasses.replace(self.base, schedule=schedule, value=value)
                 try:
-                    self.calls.shapes(form, self.numbers)
+                    self.calls.infer_shapes(form, self.numbers)
                     return form
                 except UserError:
                     raise
@@ -147,7 +147,7 @@ class _Examination:
     def _refusal(self, errors: Sequence[Exception]) -> UserError:
         """Returns the error for a function that works in no form."""
         try:
-            self.calls.transform(self.base, self.numbers)
+            self.calls.make_transform(self.base, self.numbers)
         except Exception as error:
             return UserError(f"it fails with {_format_numbers(self.numbers)}: {_words(error)}.")
         missing = next(filter(None, map(_needs, errors)), None)
@@ -165,7 +165,7 @@ class _Examination:
 
     def _check_shapes(self) -> optax.OptState:
         """Checks the shapes of the updates, and that the state keeps its form. Returns the shapes of the state."""
-        state, updates, new = self.calls.shapes(dataclasses.replace(self.base, flat=False), self.numbers)
+        state, updates, new = self.calls.infer_shapes(dataclasses.replace(self.base, flat=False), self.numbers)
         if _structure(updates) != _structure(self.calls.params):
             raise UserError("its updates have another structure than the parameters. Expected one for each parameter.")
         for (path, given), param in zip(_leaves(updates), jax.tree.leaves(self.calls.params), strict=True):
@@ -188,7 +188,9 @@ class _Examination:
     def _has_local_classes(self) -> bool:
         """Returns whether two calls of the function make states of different classes."""
         form = dataclasses.replace(self.base, flat=False)
-        one, other = (jax.eval_shape(self.calls.transform(form, self.numbers).init, self.calls.params) for _ in "12")
+        one, other = (
+            jax.eval_shape(self.calls.make_transform(form, self.numbers).init, self.calls.params) for _ in "12"
+        )
         try:
             jax.tree.map(lambda *_: None, one, other)  # flax's structures may be equal if classes are not
         except ValueError:
@@ -210,9 +212,9 @@ class _Examination:
 
         A function with its own counter, such as `optax.MultiSteps`, may read the schedule at another step.
         """
-        still = self._reference(form, self.numbers, CONSTANT)
-        for step in range(1, len(CONSTANT)):
-            table = [LOW if i == step else 1.0 for i in range(len(CONSTANT))]
+        still = self._reference(form, self.numbers, _CONSTANT)
+        for step in range(1, len(_CONSTANT)):
+            table = [_LOW if i == step else 1.0 for i in range(len(_CONSTANT))]
             outcome = list(still.outcome)
             outcome[step] = self.calls.run(form, self.numbers, table, False)[step]
             if describe_difference(outcome, still):
@@ -221,13 +223,13 @@ class _Examination:
 
     def _keeps_rate(self, form: Form) -> bool:
         """Returns whether the learning rate is in the first state."""
-        one, other = (jax.tree.leaves(self.calls.first_state(form, self.numbers, MULTIPLIERS, m)) for m in (0.5, 1.0))
+        one, other = (jax.tree.leaves(self.calls.first_state(form, self.numbers, _MULTIPLIERS, m)) for m in (0.5, 1.0))
         return any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
     def _references(self, schedule: ScheduleForm) -> list[Reference]:
         """Returns the results of the function at some settings, beginning with its own."""
         form = dataclasses.replace(self.base, schedule=schedule)
-        found = [self._reference(form, self.numbers, MULTIPLIERS)]
+        found = [self._reference(form, self.numbers, _MULTIPLIERS)]
         if not are_finite(found[0].outcome):
             raise UserError(f"its updates of ordinary gradients are not finite, with {_format_numbers(self.numbers)}.")
         others = {name: change_number(value, name in self.whole) for name, value in self.numbers.items()}
@@ -236,7 +238,7 @@ class _Examination:
             others = {name: value for name, value in others.items() if self._accepts({**self.numbers, name: value})}
         for changed in (others, rate):
             with contextlib.suppress(Exception):  # a function may refuse settings
-                reference = self._reference(form, {**self.numbers, **changed}, CONSTANT)
+                reference = self._reference(form, {**self.numbers, **changed}, _CONSTANT)
                 if are_finite(reference.outcome):
                     return [*found, reference]
         return found
@@ -244,7 +246,7 @@ class _Examination:
     def _accepts(self, numbers: Numbers) -> bool:
         """Returns whether the function works with given settings."""
         try:
-            self.calls.shapes(self.base, numbers)
+            self.calls.infer_shapes(self.base, numbers)
         except Exception:
             return False
         return True
@@ -260,7 +262,7 @@ class _Examination:
                 [with_noise(g, i) for g in self.calls.grads],
                 with_noise(self.calls.params, i),
             )
-            for i in range(REPETITIONS)
+            for i in range(_REPETITIONS)
         ]
         return Reference(numbers, table, outcome, accepted_differences(outcome, noisy))
 
@@ -300,7 +302,7 @@ class _Examination:
             return ""
         nudged = [
             self.calls.run(form, nudge_numbers(reference.numbers, form.plain, i), reference.table, True)
-            for i in range(REPETITIONS)
+            for i in range(_REPETITIONS)
         ]
         tolerances = [
             [one + other for one, other in zip(own, more, strict=True)] if len(own) == len(more) else own
@@ -315,9 +317,9 @@ class _Examination:
         one = jax.tree.unflatten(structure, [leaf * (i > 0) for i, leaf in enumerate(leaves)])
         for what, grads in (
             ("all gradients are zero", [nothing, self.calls.grads[1], nothing, nothing]),
-            (f"the gradient of {_leaves(self.calls.params)[0][0]} is zero", [one] * len(MULTIPLIERS)),
+            (f"the gradient of {_leaves(self.calls.params)[0][0]} is zero", [one] * len(_MULTIPLIERS)),
         ):
-            if not are_finite(self.calls.run(form, self.numbers, MULTIPLIERS, True, grads)):
+            if not are_finite(self.calls.run(form, self.numbers, _MULTIPLIERS, True, grads)):
                 raise UserError(
                     f"its updates are not finite if {what}, as happens behind inactive units, with "
                     f"{_format_numbers(self.numbers)}. Expected finite updates, for example by a positive eps beside a "

@@ -34,19 +34,15 @@ def association(subject: WorkloadData, styles: Mapping[str, SeriesStyle]) -> Fig
         return None
     means = pl.DataFrame(rows, schema_overrides={"low": pl.Float64, "high": pl.Float64}).sort("value")
     field = short_names([part.field])[part.field]
+    direction = "Higher" if quantity.higher_is_better else "Lower"
     text = (
         f"{quantity.words[0].upper()}{quantity.words[1:]}: the mean of each optimizer, {over(subject)}, with its 95% "
-        f"interval, against its {field}. The optimizers differ in this hyperparameter. {_direction(quantity)} is "
-        "better."
+        f"interval, against its {field}. The optimizers differ in this hyperparameter. {direction} is better."
     )
     columns = {"series": "optimizer", "value": field, "mean": quantity.title, "low": "interval from", "high": "to"}
     columns |= {"seeds": "values"}
     chart = _chart(styles, means, field, quantity.title)
     return Figure("association", f"Results against {field}", text, chart, {"means": means}, columns)
-
-
-def _direction(quantity: Quantity) -> str:
-    return "Higher" if quantity.higher_is_better else "Lower"
 
 
 def _chart(styles: Mapping[str, SeriesStyle], means: pl.DataFrame, field: str, title: str) -> alt.TopLevelMixin:
