@@ -10,7 +10,7 @@ import contextlib
 import os
 import pathlib
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 from jaxopt_bench.errors import UserError
@@ -56,13 +56,14 @@ def is_linked(directory: pathlib.Path) -> bool:
 def remove_folder(folder: pathlib.Path) -> None:
     """Removes the files of a checkpoint and then its empty folders. The manifest is removed first, the marker last.
 
-    The manifest lists the files. If it is missing or damaged, all regular files below Orbax's folders are removed.
+    The manifest lists the files. If it is missing or damaged, all regular files below Orbax's folders are removed. A
+    single byte of it may have changed, in a name or in a sum, so a file counts if either is listed.
 
     Raises:
       OSError: if a file of the checkpoint cannot be removed.
     """
     try:
-        listed: Collection[str] | None = read_manifest(folder)["sha256"]
+        listed: dict[str, str] | None = read_manifest(folder)["sha256"]
     except UserError:
         listed = None
     remove_leftovers(folder)
@@ -71,8 +72,8 @@ def remove_folder(folder: pathlib.Path) -> None:
         below = pathlib.Path(where).relative_to(folder)
         for name in files:
             path = pathlib.Path(where, name)
-            own = below.parts[:1] != () and below.parts[0].startswith(ARRAYS)
-            if own and not path.is_symlink() and (listed is None or (below / name).as_posix() in listed):
+            may_be_own = below.parts[:1] != () and below.parts[0].startswith(ARRAYS) and not path.is_symlink()
+            if may_be_own and _is_listed(path, (below / name).as_posix(), listed):
                 path.unlink()
         for name in inside:
             with contextlib.suppress(OSError):  # it is not empty, or it is a link
@@ -80,6 +81,11 @@ def remove_folder(folder: pathlib.Path) -> None:
     (folder / MARKER).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def _is_listed(path: pathlib.Path, name: str, listed: Mapping[str, str] | None) -> bool:
+    """Returns whether a manifest lists a file's name or its sum, or, for None, is not known."""
+    return listed is None or name in listed or (path.is_file() and sha256_of_file(path) in listed.values())
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import random
@@ -121,6 +122,28 @@ def test_a_checkpoint_without_a_manifest_is_ignored_and_removed(folder):
     assert restore_latest(folder, tree(0))[0] == 2
     Checkpoints(folder, after=2).close()
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("changed", ["name", "sum"])
+def test_a_checkpoint_is_removed_if_its_manifest_has_another_name_or_sum_of_a_file(folder, changed):
+    """One flipped byte can change a name or a sum in the manifest, which still is valid JSON."""
+    manifest = json.loads((folder / "3" / MANIFEST).read_text())
+    (name, *_), sums = manifest["sha256"], manifest["sha256"]
+    if changed == "name":
+        sums[f"{name}x"] = sums.pop(name)
+    else:
+        sums[name] = "0" + sums[name][1:] if sums[name][0] != "0" else "1" + sums[name][1:]
+    (folder / "3" / MANIFEST).write_text(json.dumps(manifest))
+    (folder / "3" / "arrays" / "notes").write_text("a file of the user")
+    assert restore_latest(folder, tree(0))[0] == 2
+    with pytest.raises(UserError, match="3 has the name of a checkpoint that this run will write"):
+        Checkpoints(folder, after=2)
+    assert [path.name for path in (folder / "3").rglob("*") if path.is_file()] == ["notes"]
+    (folder / "3" / "arrays" / "notes").unlink()
+    (folder / "3" / "arrays").rmdir()
+    (folder / "3").rmdir()
+    Checkpoints(folder, after=2).close()
+    assert checkpoint_steps(folder) == [1, 2]
 
 
 def test_checkpoints_after_the_resumed_one_are_removed(folder):
