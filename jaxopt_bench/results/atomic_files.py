@@ -12,7 +12,7 @@ import fcntl
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import TEMPORARY, naming, temporary_name
@@ -60,7 +60,7 @@ def write_together(folder: pathlib.Path, files: Mapping[str, Write]) -> None:
     _move_pending(folder)
     for entry in os.scandir(folder):
         if TEMPORARY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
+            _remove_incomplete(pathlib.Path(entry.path), files)
     new = folder / temporary_name()
     new.mkdir()
     try:
@@ -77,6 +77,15 @@ def write_together(folder: pathlib.Path, files: Mapping[str, Write]) -> None:
         raise
     _sync(folder)
     _move_pending(folder)
+
+
+def _remove_incomplete(folder: pathlib.Path, names: Iterable[str]) -> None:
+    """Removes the files of a killed writer, and their folder if it is then empty. Other files stay."""
+    for path in (folder / name for name in names):
+        if path.is_file() and not path.is_symlink():
+            path.unlink()
+    with contextlib.suppress(OSError):  # it is not empty
+        folder.rmdir()
 
 
 def _move_pending(folder: pathlib.Path) -> None:

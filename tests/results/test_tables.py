@@ -18,6 +18,7 @@ from polars.testing import assert_frame_equal
 
 from jaxopt_bench import Experiment, UserError, Workload
 from jaxopt_bench.compare.folder import StudyFolder
+from jaxopt_bench.files import temporary_name
 from jaxopt_bench.models import CNN, ResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosine, MultiStep
 from jaxopt_bench.problems import Classification
@@ -671,3 +672,14 @@ def test_a_compact_record_keeps_confirmation_validation_and_last_lines(tmp_path)
         if phases[path] == "confirmation" or split == "validation" or step == last[path]
     }
     assert lines[1] < lines[0]
+
+
+def test_recording_removes_the_remains_of_a_killed_writer_but_no_file_of_a_user(tmp_path):
+    results = load(write_study(tmp_path / "study", small_study()))
+    remains, users = (tmp_path / "record" / temporary_name() for _ in "12")
+    for folder, name in ((remains, "runs.parquet"), (users, "runs.parquet"), (users, "mine")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("half")
+    results.save(tmp_path / "record")
+    assert not remains.exists()
+    assert [path.name for path in users.iterdir()] == ["mine"]
