@@ -24,6 +24,7 @@ LIBRARY = FOLDER / "kernels.so"
 """The library with the functions of all sources."""
 
 TARGETS: Mapping[str, bool] = {
+    "jaxopt_bench_attend": True,
     "jaxopt_bench_convolve": True,
     "jaxopt_bench_multiply": True,
     "jaxopt_bench_update": False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -34,13 +33,13 @@ class Block(nn.Module):
         """Returns the features after the block."""
         dropout = nn.Dropout(self.dropout, deterministic=not train)
         x = x + dropout(self._attention(self.layers.layer_norm(name="norm1")(x)))
-        y = nn.gelu(self._dense(self.hidden, "dense1")(self.layers.layer_norm(name="norm2")(x)), approximate=False)
+        y = self.layers.gelu(self._dense(self.hidden, "dense1")(self.layers.layer_norm(name="norm2")(x)))
         return x + dropout(self._dense(x.shape[-1], "dense2")(y))
 
     def _attention(self, x: Features) -> Features:
         heads = (*x.shape[:2], self.heads, -1)
         query, key, value = (self._dense(x.shape[-1], n)(x).reshape(heads) for n in ("query", "key", "value"))
-        attended = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal)
+        attended = self.layers.dot_product_attention(query, key, value, is_causal=self.causal)
         return self._dense(x.shape[-1], "out")(attended.reshape(x.shape))
 
     def _dense(self, features: int, name: str) -> nn.Dense:

@@ -1,4 +1,4 @@
-"""The layers of the models. This module makes each convolution, pooling and batch normalisation.
+"""The layers of the models. This module makes each layer whose implementation can be selected.
 
 Architectures and training do not belong in this module.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import convolution, onednn, products
+from jaxopt_bench.models import activations, convolution, onednn, products
 from jaxopt_bench.models.normalization import BatchNorm
 from jaxopt_bench.models.pooling import max_pool
 
@@ -46,10 +47,11 @@ class Layers:
     """The implementation of the layers.
 
     * "plain": the layers of Flax and XLA.
-    * "native": XLA's convolutions; a pooling and a batch normalisation with fast gradients, without scatter operations.
+    * "native": XLA's convolutions; a pooling, a batch normalisation and a GELU with fast gradients, without scatter
+      operations.
     * "pure": like "native", with convolutions that are fast on CPUs.
-    * "onednn": like "pure", with oneDNN's convolutions and dense products for most large float32 layers. Such a layer
-      raises a `UserError` if the kernels are not built, or are built without oneDNN.
+    * "onednn": like "pure", with oneDNN's convolutions and products of dense layers and attention for most large
+      float32 layers. Such a layer raises a `UserError` if the kernels are not built, or are built without oneDNN.
     """
 
     def conv(
@@ -144,6 +146,29 @@ class Layers:
         """
         product = (lambda: products.dot_general) if self.path == "onednn" else None
         return nn.Dense(features, kernel_init=kernel_init, dtype=self.dtype, dot_general_cls=product, name=name)
+
+    def dot_product_attention(
+        self,
+        query: products.Tokens,
+        key: products.Tokens,
+        value: products.Tokens,
+        *,
+        is_causal: bool,
+    ) -> products.Tokens:
+        """Returns softmax(query · keyᵀ / √features) · value for each head (Vaswani et al. 2017, eq. 1).
+
+        Args:
+          query: the queries, [batch, tokens, heads, features].
+          key: the keys.
+          value: a value for each key.
+          is_causal: whether a query attends only to the keys at its position and before it.
+        """
+        attend = products.dot_product_attention if self.path == "onednn" else jax.nn.dot_product_attention
+        return attend(query, key, value, is_causal=is_causal)
+
+    def gelu(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Returns the GELU of each value, with the error function, not with the approximation by tanh."""
+        return nn.gelu(x, approximate=False) if self.path == "plain" else activations.gelu(x)
 
     def max_pool(
         self, images: Float[Array, "batch height width channels"], window: int, stride: int

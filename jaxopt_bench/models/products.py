@@ -1,4 +1,4 @@
-"""The matrix products of dense layers with oneDNN. Layers and their parameters do not belong in this module."""
+"""The matrix products of dense layers and of attention with oneDNN. Layers do not belong in this module."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from jaxopt_bench import kernels
 Rows = Float[Array, "rows inputs"]
 Weights = Float[Array, "inputs outputs"]
 
+Tokens = Float[Array, "batch tokens heads features"]
+Scores = Float[Array, "batch heads queries keys"]
+
 TARGET = "jaxopt_bench_multiply"
+ATTENTION_TARGET = "jaxopt_bench_attend"
 SMALLEST = 20e6
 """XLA computes products with fewer operations.
 
@@ -26,6 +30,7 @@ these products and fused updates, a vision transformer trained 1.4 times as fast
 times as fast (`training/README.md`).
 """
 _NONE, _FIRST, _SECOND = range(3)
+_SCORES, _ATTENDED, _TRANSPOSED = range(3)
 
 
 def dot_general(lhs: Array, rhs: Array, dimension_numbers: Any, *args: Any, **kwargs: Any) -> Array:
@@ -72,3 +77,72 @@ def _multiply(first: Array, second: Array, transposed: int = _NONE) -> Float[Arr
     shape = first.shape[transposed == _FIRST], second.shape[transposed != _SECOND]
     call = jax.ffi.ffi_call(TARGET, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
     return call(first, second, transposed=np.int64(transposed))
+
+
+def dot_product_attention(query: Tokens, key: Tokens, value: Tokens, *, is_causal: bool) -> Tokens:
+    """Computes the same function as `jax.nn.dot_product_attention`, without bias and masks of the caller.
+
+    oneDNN computes the products of float32 arrays with the same number of heads, and their gradients. JAX computes all
+    others, and attention with fewer than `SMALLEST` operations in a product. There is no forward-mode derivative. Under
+    `vmap`, the members are computed one after the other.
+
+    Args:
+      query: the queries.
+      key: the keys.
+      value: a value for each key.
+      is_causal: whether a query attends only to the keys at its position and before it.
+
+    Raises:
+      UserError: if the library of kernels is not built, cannot be loaded, or was built without oneDNN.
+    """
+    arrays = query, key, value
+    operations = 2 * math.prod(query.shape) * key.shape[1]
+    if {array.dtype for array in arrays} != {jnp.dtype("float32")} or operations < SMALLEST:
+        return jax.nn.dot_product_attention(*arrays, is_causal=is_causal)
+    kernels.check_onednn()
+    scores = _score(query / math.sqrt(query.shape[-1]), key)
+    if is_causal:
+        visible = jnp.tri(query.shape[1], key.shape[1], dtype=bool)
+        scores = jnp.where(visible, scores, jnp.finfo(scores.dtype).min)
+    return _average(jax.nn.softmax(scores), value)
+
+
+@jax.custom_vjp
+def _score(query: Tokens, key: Tokens) -> Scores:
+    """Returns the product of each query and each key of the same head."""
+    (batch, queries, heads, _), keys = query.shape, key.shape[1]
+    return _attend(_SCORES, (batch, heads, queries, keys), query, key)
+
+
+def _score_bwd(saved: tuple[Tokens, Tokens], cotangent: Scores) -> tuple[Tokens, Tokens]:
+    query, key = saved
+    return _average(cotangent, key), _average_transposed(cotangent, query)
+
+
+_score.defvjp(lambda query, key: (_score(query, key), (query, key)), _score_bwd)
+
+
+@jax.custom_vjp
+def _average(weights: Scores, value: Tokens) -> Tokens:
+    """Returns, for each query, the sum of the values multiplied by its weights."""
+    batch, heads, queries, _ = weights.shape
+    return _attend(_ATTENDED, (batch, queries, heads, value.shape[-1]), weights, value)
+
+
+def _average_bwd(saved: tuple[Scores, Tokens], cotangent: Tokens) -> tuple[Scores, Tokens]:
+    weights, value = saved
+    return _score(cotangent, value), _average_transposed(weights, cotangent)
+
+
+_average.defvjp(lambda weights, value: (_average(weights, value), (weights, value)), _average_bwd)
+
+
+def _average_transposed(weights: Scores, queried: Tokens) -> Tokens:
+    """Returns, for each key, the sum of the arrays of the queries multiplied by its weights."""
+    batch, heads, _, keys = weights.shape
+    return _attend(_TRANSPOSED, (batch, keys, heads, queried.shape[-1]), weights, queried)
+
+
+def _attend(which: int, shape: tuple[int, ...], first: Array, second: Array) -> Array:
+    call = jax.ffi.ffi_call(ATTENTION_TARGET, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
+    return call(first, second, which=np.int64(which))
