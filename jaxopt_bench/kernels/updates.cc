@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "clones.h"
 #include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -50,13 +51,6 @@ struct Norms {
 constexpr int64_t kBlock = 1 << 17;  // elements of a thread's task; with smaller blocks large arrays take longer
 constexpr int64_t kChunk = 1 << 12;  // elements whose squares are added in float32
 constexpr int kLanes = 16;
-
-// Compiled for several instruction sets; the processor's own is chosen when the library is loaded.
-#if defined(__x86_64__) && defined(__gnu_linux__)
-#define JAXOPT_BENCH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define JAXOPT_BENCH_CLONES
-#endif
 
 // Updates the slots of one element. Returns what is subtracted from the parameter.
 template <int64_t rule>

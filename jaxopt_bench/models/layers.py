@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import activations, convolution, onednn, products
+from jaxopt_bench.models.layer_normalization import LayerNorm
 from jaxopt_bench.models.normalization import BatchNorm
 from jaxopt_bench.models.pooling import max_pool
 
@@ -50,8 +51,9 @@ class Layers:
     * "native": XLA's convolutions; a pooling, a batch normalisation and a GELU with fast gradients, without scatter
       operations.
     * "pure": like "native", with convolutions that are fast on CPUs.
-    * "onednn": like "pure", with oneDNN's convolutions and products of dense layers and attention for most large
-      float32 layers. Such a layer raises a `UserError` if the kernels are not built, or are built without oneDNN.
+    * "onednn": like "pure", for most large float32 layers with oneDNN's convolutions and products of dense layers and
+      attention, and with a layer normalisation in C++. Such a layer raises a `UserError` if the kernels are not built,
+      or are built without oneDNN.
     """
 
     def conv(
@@ -200,13 +202,14 @@ class Layers:
             name=name,
         )
 
-    def layer_norm(self, *, name: str) -> nn.LayerNorm:
+    def layer_norm(self, *, name: str) -> nn.Module:
         """Returns layer normalisation over the last axis (Ba et al. 2016). Its statistics are float32 for each `dtype`.
 
         Args:
           name: its name among the parameters.
         """
-        return nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name=name)
+        module = LayerNorm if self.path == "onednn" else nn.LayerNorm
+        return module(epsilon=1e-6, dtype=self.dtype, name=name)
 
 
 def conv_norm(

@@ -15,7 +15,6 @@ from jaxopt_bench import kernels
 
 Rows = Float[Array, "rows inputs"]
 Weights = Float[Array, "inputs outputs"]
-
 Tokens = Float[Array, "batch tokens heads features"]
 Scores = Float[Array, "batch heads queries keys"]
 
@@ -28,6 +27,10 @@ Measured for values and gradients in a compiled loop on two cores of an AMD EPYC
 as XLA at 1 to 17 million operations, and 0.8 to 1.1 times at 34 to 268 million. Within a network it saves more: with
 these products and fused updates, a vision transformer trained 1.4 times as fast as with PyTorch; before, it trained 0.8
 times as fast (`training/README.md`).
+
+Attention and its gradients on two cores of an Intel Xeon (model 207): oneDNN takes 15 ms and XLA 31 ms at 201 million
+operations in a product (128 examples of 64 tokens, 3 heads of 64 features), 3.1 and 4.7 ms at 34 million, 1.6 and 2.0
+ms at 8 million.
 """
 _NONE, _FIRST, _SECOND = range(3)
 _SCORES, _ATTENDED, _TRANSPOSED = range(3)
