@@ -79,7 +79,8 @@ def _normalize_bwd(
     del epsilon
     x, scale, means, inverses = saved
     differentiate = _function(GRADIENT_TARGET, x.shape, scale.shape, scale.shape)
-    return tuple(differentiate(x, scale, means, inverses, cotangent))
+    of_x, of_scale, of_bias = differentiate(x, scale, means, inverses, cotangent)
+    return of_x, of_scale, of_bias
 
 
 _normalize.defvjp(_normalize_fwd, _normalize_bwd)
