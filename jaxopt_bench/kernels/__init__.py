@@ -26,9 +26,9 @@ LIBRARY = FOLDER / "kernels.so"
 TARGETS: Mapping[str, bool] = {
     "jaxopt_bench_attend": True,
     "jaxopt_bench_convolve": True,
-    "jaxopt_bench_differentiate_normalize": False,
+    "jaxopt_bench_layer_norm": False,
+    "jaxopt_bench_layer_norm_gradient": False,
     "jaxopt_bench_multiply": True,
-    "jaxopt_bench_normalize": False,
     "jaxopt_bench_update": False,
 }
 """The functions that XLA can call, and whether each needs oneDNN. Without oneDNN, only the others are built."""

@@ -115,7 +115,7 @@ ffi::Error Differentiate(ffi::ThreadPool pool, F32 x, F32 scale, F32 means, F32 
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxopt_bench_normalize, Normalize,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxopt_bench_layer_norm, Normalize,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<F32>()
@@ -125,7 +125,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxopt_bench_normalize, Normalize,
                                   .Ret<F32>()
                                   .Ret<F32>()
                                   .Attr<float>("epsilon"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxopt_bench_differentiate_normalize, Differentiate,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxopt_bench_layer_norm_gradient, Differentiate,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<F32>()

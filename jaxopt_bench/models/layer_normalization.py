@@ -18,8 +18,8 @@ Rows = Float[Array, "rows features"]
 Features = Float[Array, " features"]
 OfRows = Float[Array, " rows"]
 
-TARGET = "jaxopt_bench_normalize"
-GRADIENT_TARGET = "jaxopt_bench_differentiate_normalize"
+TARGET = "jaxopt_bench_layer_norm"
+GRADIENT_TARGET = "jaxopt_bench_layer_norm_gradient"
 SMALLEST = 2**18
 """Flax normalises arrays with fewer elements.
 

@@ -83,14 +83,14 @@ def _multiply(first: Array, second: Array, transposed: int = _NONE) -> Float[Arr
 
 
 def dot_product_attention(query: Tokens, key: Tokens, value: Tokens, *, is_causal: bool) -> Tokens:
-    """Computes the same function as `jax.nn.dot_product_attention`, without bias and masks of the caller.
+    """Computes the same function as `jax.nn.dot_product_attention`, without its other arguments.
 
-    oneDNN computes the products of float32 arrays with the same number of heads, and their gradients. JAX computes all
-    others, and attention with fewer than `SMALLEST` operations in a product. There is no forward-mode derivative. Under
-    `vmap`, the members are computed one after the other.
+    oneDNN computes the products of float32 arrays and their gradients. JAX computes arrays of other types, and
+    attention with fewer than `SMALLEST` operations in a product. There is no forward-mode derivative. Under `vmap`, the
+    members are computed one after the other.
 
     Args:
-      query: the queries.
+      query: the queries, with as many heads as the keys and the values.
       key: the keys.
       value: a value for each key.
       is_causal: whether a query attends only to the keys at its position and before it.
@@ -107,7 +107,7 @@ def dot_product_attention(query: Tokens, key: Tokens, value: Tokens, *, is_causa
     if is_causal:
         visible = jnp.tri(query.shape[1], key.shape[1], dtype=bool)
         scores = jnp.where(visible, scores, jnp.finfo(scores.dtype).min)
-    return _average(jax.nn.softmax(scores), value)
+    return _combine(jax.nn.softmax(scores), value)
 
 
 @jax.custom_vjp
@@ -119,28 +119,28 @@ def _score(query: Tokens, key: Tokens) -> Scores:
 
 def _score_bwd(saved: tuple[Tokens, Tokens], cotangent: Scores) -> tuple[Tokens, Tokens]:
     query, key = saved
-    return _average(cotangent, key), _average_transposed(cotangent, query)
+    return _combine(cotangent, key), _combine_transposed(cotangent, query)
 
 
 _score.defvjp(lambda query, key: (_score(query, key), (query, key)), _score_bwd)
 
 
 @jax.custom_vjp
-def _average(weights: Scores, value: Tokens) -> Tokens:
+def _combine(weights: Scores, value: Tokens) -> Tokens:
     """Returns, for each query, the sum of the values multiplied by its weights."""
     batch, heads, queries, _ = weights.shape
     return _attend(_ATTENDED, (batch, queries, heads, value.shape[-1]), weights, value)
 
 
-def _average_bwd(saved: tuple[Scores, Tokens], cotangent: Tokens) -> tuple[Scores, Tokens]:
+def _combine_bwd(saved: tuple[Scores, Tokens], cotangent: Tokens) -> tuple[Scores, Tokens]:
     weights, value = saved
-    return _score(cotangent, value), _average_transposed(weights, cotangent)
+    return _score(cotangent, value), _combine_transposed(weights, cotangent)
 
 
-_average.defvjp(lambda weights, value: (_average(weights, value), (weights, value)), _average_bwd)
+_combine.defvjp(lambda weights, value: (_combine(weights, value), (weights, value)), _combine_bwd)
 
 
-def _average_transposed(weights: Scores, queried: Tokens) -> Tokens:
+def _combine_transposed(weights: Scores, queried: Tokens) -> Tokens:
     """Returns, for each key, the sum of the arrays of the queries multiplied by its weights."""
     batch, heads, _, keys = weights.shape
     return _attend(_TRANSPOSED, (batch, keys, heads, queried.shape[-1]), weights, queried)
