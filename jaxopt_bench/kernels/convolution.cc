@@ -48,13 +48,13 @@ struct State {
 bool StartsWith(const std::string& text, const std::string& start) { return text.rfind(start, 0) == 0; }
 
 // oneDNN 3 computes input gradients as matrix products ("brg…") where oneDNN 2 had a loop of its own ("jit…"), which it
-// still has. That loop is the faster one for strided convolutions and for images of at most 2×2 pixels: up to twice as
-// fast, in the networks of this project, with AVX-512.
+// still has. That loop is the faster one for strided convolutions: up to twice as fast, in the networks of this project,
+// with AVX-512.
 template <class Describe>
-auto DescribeInputGradient(const Dims& images, const Dims& strides, Describe describe) {
+auto DescribeInputGradient(const Dims& strides, Describe describe) {
   const auto first = describe();
-  const bool small = images[1] <= 2 && images[2] <= 2, strided = strides[0] > 1 || strides[1] > 1;
-  if (!(small || strided) || !StartsWith(first.impl_info_str(), "brg")) return first;
+  const bool strided = strides[0] > 1 || strides[1] > 1;
+  if (!strided || !StartsWith(first.impl_info_str(), "brg")) return first;
   auto other = describe();
   while (StartsWith(other.impl_info_str(), "brg") && other.next_impl()) {
   }
@@ -84,7 +84,7 @@ Plan MakePlan(const dnnl::engine& engine, Pass pass, const Dims& images, const D
     plan.primitive = dnnl::convolution_forward(forward);
     plan.wanted = forward.weights_desc();
   } else if (pass == kInputGradient) {
-    const auto made = DescribeInputGradient(images, strides, [&] {
+    const auto made = DescribeInputGradient(strides, [&] {
       return Describe<dnnl::convolution_backward_data>(engine, std::tie(forward), direct, plan.images, any,
                                                        plan.outputs, strides, before, after);
     });

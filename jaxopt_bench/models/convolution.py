@@ -3,8 +3,8 @@
 XLA's CPU backend has a fast kernel for some convolutions and a naive one for others: for most gradients inside a
 compiled loop, and for kernels larger than the image. The naive kernel reaches 5 to 7 GFLOP/s and the product of patches
 96 to 126, on 2 cores of an Intel Xeon with AVX-512. This module writes each convolution and its gradients in a form for
-which XLA uses the fast kernel, or as a product with a matrix of patches. Layers and their parameters do not belong in
-this module.
+which XLA uses the fast kernel, or as a product with a matrix of patches, or, for small images, with a matrix of
+weights. Layers and their parameters do not belong in this module.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def conv_general_dilated(
 ) -> Array:
     """Computes the same function as `jax.lax.conv_general_dilated`, for the argument of `nn.Conv` with that name.
 
-    Undilated convolutions of NHWC images by HWIO kernels use the fast implementation. JAX computes all others. The
-    fast implementation has its own gradient and no forward-mode derivative (`jax.jvp`, `jax.hessian`). Products
-    accumulate in float32 or wider.
+    Undilated convolutions of NHWC images by HWIO kernels use the fast implementation. JAX computes all others. Except
+    for small images (`is_small`), the fast implementation has its own gradient and no forward-mode derivative
+    (`jax.jvp`, `jax.hessian`). Products accumulate in float32 or wider.
 
     A Python loop, `lax.scan` with any number of steps and `lax.map` give the same bits; `vmap` rounds differently.
     Under `vmap` over kernels, the convolution becomes a batched matrix product.
@@ -62,10 +62,27 @@ def conv_general_dilated(
     if window is None or feature_group_count > MOST_GROUPS:
         others["feature_group_count"] = feature_group_count
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **others)
+    convolve = functools.partial(_by_weights if is_small(window, lhs, rhs) else _convolve, window)
     if feature_group_count == 1:
-        return _convolve(window, lhs, rhs)
+        return convolve(lhs, rhs)
     groups = zip(*(jnp.split(a, feature_group_count, -1) for a in (lhs, rhs)), strict=True)
-    return jnp.concatenate([_convolve(window, *group) for group in groups], -1)
+    return jnp.concatenate([convolve(*group) for group in groups], -1)
+
+
+def is_small(window: Window, images: Images, kernel: Kernel) -> bool:
+    """Returns whether the images are so small that the convolution is computed as a product with a matrix of weights.
+
+    The matrix has a weight for each pair of a pixel and an output, zero where the kernel does not reach the pixel. The
+    images are small if they have no more pixels than the kernel and if the matrix has at most twice as many weights as
+    the kernel. Then, most products of a convolution would be products with padding.
+
+    Measured for outputs and gradients on two cores of an Intel Xeon (model 207), kernels of 3×3 and images of 2×2
+    pixels: 128 images with 384 channels and 256 features take 5.6 ms, and 29 ms with oneDNN's convolution; with 512 and
+    512, 24 and 93 ms. 4 images with 384 and 256 take 2.2 ms, and 2.3 ms with oneDNN's.
+    """
+    pixels, extent = math.prod(images.shape[1:3]), math.prod(kernel.shape[:2])
+    outputs = math.prod(output_size(window, images.shape[1:3], kernel.shape[:2]))
+    return pixels <= extent and pixels * outputs <= 2 * extent
 
 
 def over_length(convolve: Callable[..., Array]) -> Callable[..., Array]:
@@ -159,6 +176,19 @@ def output_size(window: Window, size: tuple[int, ...], extent: tuple[int, ...]) 
 def _is_nhwc(lhs_shape: tuple[int, ...], rhs_shape: tuple[int, ...], dimension_numbers: Any) -> bool:
     given = lax.conv_dimension_numbers(lhs_shape, rhs_shape, dimension_numbers)
     return given == lax.conv_dimension_numbers(lhs_shape, rhs_shape, NHWC)
+
+
+def _by_weights(window: Window, images: Images, kernel: Kernel) -> Outputs:
+    """Returns the product of all pixels of an image with a matrix that has the weights of each output as columns."""
+    dtype, images, kernel = images.dtype, *(array.astype(_accumulator(array)) for array in (images, kernel))
+    (height, width), (rows, columns) = images.shape[1:3], output_size(window, images.shape[1:3], kernel.shape[:2])
+    (top, _), (left, _) = window.pads
+    down, across = window.strides
+    of_rows = [_shift(kernel, 0, top - row * down, height) for row in range(rows)]
+    weights = [_shift(of_row, 1, left - column * across, width) for of_row in of_rows for column in range(columns)]
+    matrix = jnp.concatenate([array.reshape(-1, array.shape[-1]) for array in weights], -1)
+    outputs = _product(images.reshape(len(images), -1), matrix, window)
+    return outputs.reshape(len(images), rows, columns, -1).astype(dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -17,7 +17,7 @@ from jax import Array
 
 from jaxopt_bench import kernels
 from jaxopt_bench.models import convolution
-from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, output_size, window_of
+from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, is_small, output_size, window_of
 
 TARGET = "jaxopt_bench_convolve"
 SMALLEST = 20e6
@@ -44,8 +44,8 @@ def conv_general_dilated(
 
     oneDNN computes undilated convolutions of float32 NHWC images by HWIO kernels, and their gradients. It computes in
     float32 and ignores `precision`. `convolution.conv_general_dilated` computes all other convolutions, and those of
-    one group with fewer than `SMALLEST` operations. There is no forward-mode derivative. Under `vmap`, the members are
-    computed one after the other.
+    one group with small images (`convolution.is_small`) or fewer than `SMALLEST` operations. The convolutions of oneDNN
+    have no forward-mode derivative. Under `vmap`, the members are computed one after the other.
 
     With the same number of threads, the results of oneDNN have the same bits in a Python loop, `lax.scan` with any
     number of steps, `lax.map` and `vmap`.
@@ -66,7 +66,8 @@ def _is_onednns(window: Window, groups: int, images: Images, kernel: Kernel) -> 
     if images.dtype != jnp.float32 or any(pad < 0 for side in window.pads for pad in side):
         return False
     pixels = math.prod(output_size(window, images.shape[1:3], kernel.shape[:2]))
-    return groups > 1 or 2 * len(images) * pixels * kernel.size >= SMALLEST
+    large = not is_small(window, images, kernel) and 2 * len(images) * pixels * kernel.size >= SMALLEST
+    return groups > 1 or large
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

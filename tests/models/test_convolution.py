@@ -81,6 +81,59 @@ def test_unusual_sizes_agree_with_xla(
     assert_same(size, kernel, (stride, stride), padding)
 
 
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1), (4, 3)])
+@pytest.mark.parametrize(
+    ("size", "extent", "pads"),
+    [
+        ((2, 2), (3, 3), ((1, 1), (1, 1))),
+        ((2, 2), (5, 5), ((3, 3), (2, 3))),
+        ((2, 2), (5, 5), ((-1, 4), (3, 1))),
+        ((1, 4), (1, 9), ((0, 0), (4, 4))),
+        ((2, 3), (2, 3), ((0, 0), (0, 0))),
+    ],
+)
+def test_images_that_are_smaller_than_the_kernel_agree_with_xla(
+    size: tuple[int, int], extent: tuple[int, int], pads: Any, strides: tuple[int, int]
+) -> None:
+    images, kernel = (3, *size, 4), (*extent, 4, 5)
+    assert is_small(size, extent, pads, strides)
+    assert_same(images, kernel, strides, pads)
+
+
+def is_small(size: tuple[int, int], extent: tuple[int, int], pads: Any, strides: tuple[int, int] = (1, 1)) -> bool:
+    return convolution.is_small(convolution.Window(strides, pads), jnp.zeros((1, *size, 1)), jnp.zeros((*extent, 1, 1)))
+
+
+def test_the_convolution_of_small_images_is_one_product_for_the_value_and_one_for_each_gradient() -> None:
+    def both(images: Any, kernel: Any) -> Any:
+        y, pull = jax.vjp(
+            lambda x, w: conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC), images, kernel
+        )
+        return pull(y)
+
+    jaxpr = str(jax.make_jaxpr(both)(jnp.zeros((6, 2, 2, 4)), jnp.zeros((3, 3, 4, 5))))
+    assert "conv_general_dilated" not in jaxpr
+    assert jaxpr.count("dot_general[") == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "extent", "padding", "small"),
+    [
+        ((2, 2), (3, 3), 1, True),  # a matrix of 4×4 weights for a kernel of 9
+        ((2, 3), (3, 3), 1, False),
+        ((3, 3), (5, 5), 2, False),  # fewer pixels than the kernel, but 9×9 weights for 25
+        ((3, 3), (3, 3), 0, True),
+        ((4, 4), (3, 3), 0, False),
+        ((1, 1), (3, 3), 1, True),
+        ((1, 1), (3, 3), 5, False),  # many outputs of padding
+    ],
+)
+def test_images_are_small_if_the_matrix_of_weights_is(
+    size: tuple[int, int], extent: tuple[int, int], padding: int, small: bool
+) -> None:
+    assert is_small(size, extent, ((padding, padding), (padding, padding))) == small
+
+
 @pytest.mark.parametrize("conv", [conv_general_dilated, onednn.conv_general_dilated], ids=["pure", "onednn"])
 def test_a_kernel_larger_than_the_image_gives_an_empty_output(conv: Callable[..., Any]) -> None:
     arguments = jnp.ones((2, 2, 5, 3)), jnp.ones((3, 3, 3, 4)), (1, 1), "VALID"
@@ -99,8 +152,9 @@ def test_chunks_that_do_and_do_not_divide_the_batch_agree_with_xla(
 
 
 @pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (16, 1)])
-def test_grouped_convolutions_agree_with_xla(groups: int, stride: int) -> None:
-    assert_same((2, 6, 7, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
+@pytest.mark.parametrize("side", [6, 2])
+def test_grouped_convolutions_agree_with_xla(side: int, groups: int, stride: int) -> None:
+    assert_same((2, side, side, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
 
 
 @pytest.mark.parametrize("kwargs", [{"lhs_dilation": (2, 1)}, {"rhs_dilation": (2, 2)}, {"batch_group_count": 2}])
@@ -114,9 +168,11 @@ def test_other_layouts_and_ranks_are_left_to_jax() -> None:
     assert_same((2, 4, 4, 4, 2), (3, 3, 3, 2, 3), (1, 1, 1), "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
 
 
+@pytest.mark.parametrize("side", [6, 2])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_bfloat16_is_rounded_once(stride: int) -> None:
-    images, kernel = (jnp.asarray(draw(s, *size), jnp.bfloat16) for s, size in ((1, (9, 6, 6, 64)), (2, (3, 3, 64, 8))))
+def test_bfloat16_is_rounded_once(stride: int, side: int) -> None:
+    sizes = (9, side, side, 64), (3, 3, 64, 8)
+    images, kernel = (jnp.asarray(draw(seed, *size), jnp.bfloat16) for seed, size in enumerate(sizes, start=1))
     arguments = (stride, stride), "SAME"
     ours = value_and_gradients(conv_general_dilated, images, kernel, *arguments, dimension_numbers=NHWC)
     wide = (images.astype(jnp.float32), kernel.astype(jnp.float32))
@@ -157,13 +213,19 @@ def test_a_batched_kernel_is_compiled_to_a_matrix_product() -> None:
 
 
 class Small(nn.Module):
-    """A network of convolutions of each kind, each followed by ReLU."""
+    """A network of convolutions of each kind, each followed by ReLU.
+
+    Attributes:
+      conv: the implementation.
+      last: the side of the kernel of the last convolution, whose images have 5×5 pixels.
+    """
 
     conv: Callable[..., Any]
+    last: int
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
-        for kernel, stride, groups in ((3, 1, 1), (3, 2, 1), (1, 1, 1), (3, 1, 2)):
+        for kernel, stride, groups in ((3, 1, 1), (3, 2, 1), (1, 1, 1), (3, 1, 2), (self.last, 1, 1)):
             layer = nn.Conv(
                 8, (kernel, kernel), strides=stride, feature_group_count=groups, conv_general_dilated=self.conv
             )
@@ -171,9 +233,9 @@ class Small(nn.Module):
         return x.mean()
 
 
-def trained(conv: Callable[..., Any], vmap: bool = False) -> dict[str, Any]:
+def trained(conv: Callable[..., Any], last: int = 3, vmap: bool = False) -> dict[str, Any]:
     """Returns the parameters after four steps of gradient descent, for each kind of loop."""
-    module, images = Small(conv), jnp.asarray(draw(1, 4, 32, 9, 9, 3), jnp.float32)
+    module, images = Small(conv, last), jnp.asarray(draw(1, 4, 32, 9, 9, 3), jnp.float32)
     shapes = jax.eval_shape(module.init, jax.random.key(0), images[0])
     params = jax.tree.map(lambda leaf: jnp.asarray(draw(2, *leaf.shape) / 9, jnp.float32), shapes)
     step = lambda p, x: jax.tree.map(lambda a, g: a - g, p, jax.grad(module.apply)(p, x))  # noqa: E731
@@ -209,6 +271,7 @@ def assert_all_same(made: dict[str, Any]) -> None:
         jax.tree.map(lambda a, b, name=name: np.testing.assert_array_equal(a, b, name), value, first)
 
 
-def test_python_loops_scans_and_maps_agree_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("last", [3, 19])
+def test_python_loops_scans_and_maps_agree_bit_for_bit(last: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2**17)  # several chunks
-    assert_all_same(trained(conv_general_dilated))
+    assert_all_same(trained(conv_general_dilated, last))
