@@ -82,6 +82,9 @@ def test_values_and_gradients_are_those_of_xla_in_float64(convolutions: None, st
         ((8, 33, 31, 3), (3, 3, 3, 16), 1, "SAME"),  # oneDNN has its own layouts for these sizes
         ((5, 15, 17, 64), (3, 3, 64, 128), 2, ((1, 1), (1, 1))),
         ((4, 8, 8, 128), (1, 1, 128, 64), 1, "SAME"),
+        ((3, 4, 4, 256), (3, 3, 256, 256), 1, "SAME"),  # images and outputs are reordered, too
+        ((3, 4, 5, 260), (3, 3, 260, 259), 1, "SAME"),
+        ((2, 6, 6, 256), (3, 3, 256, 272), 2, ((1, 1), (1, 1))),
     ],
 )
 def test_unusual_sizes_agree_with_xla(
