@@ -26,15 +26,17 @@ namespace {
 
 enum Pass : int64_t { kForward = 0, kInputGradient = 1, kKernelGradient = 2 };
 
-// An array in the caller's layout, and in the one that a primitive uses. If they differ, `reorder` changes the one into
-// the other.
+// An array that a primitive reads or writes: the number of its argument (DNNL_ARG_…), the layout of XLA (`given`), and
+// that of the primitive (`used`). If they differ, `reorder` converts an input from given to used, and the result from
+// used to given.
 struct Array {
   int argument;
   memory::desc given, used;
   dnnl::primitive reorder;
 };
 
-// A primitive and its arrays: two that it reads, and its result.
+// A primitive and its arrays: the two that it reads, and its result. Forward: images, kernel, outputs. Input gradient:
+// kernel, outputs, images. Kernel gradient: images, outputs, kernel.
 struct Plan {
   dnnl::primitive primitive;
   std::array<Array, 3> arrays;
@@ -71,15 +73,15 @@ auto DescribeInputGradient(const Dims& strides, Describe describe) {
   return StartsWith(other.impl_info_str(), "jit") ? other : first;
 }
 
-// Returns whether oneDNN chooses the layout of images and outputs: blocks of 16 channels, in which the channels of other
-// pixels lie between those of one pixel. For small results with many channels, this is faster than NHWC, although both
-// arrays are reordered.
+// Returns whether oneDNN may choose the layout of images and outputs. With AVX-512, it chooses blocks of 16 channels: 16
+// channels of all pixels, then the next 16 channels of all pixels. For results with few pixels and many channels, blocks
+// are faster than NHWC, even with the time for reordering images and outputs.
 //
-// Measured beside NHWC on two cores of an Intel Xeon (model 207), kernels of 3×3, reordering included: outputs of 4×4
-// pixels take 0.66 to 0.78 times as long (256 to 512 channels), input gradients 0.57 to 0.69 times; 7×7 pixels 0.84 to
-// 0.89 and 0.91 to 0.95 times (256 to 384 channels, 4 and 128 images). It is not faster for 8×8 pixels (0.92 to 1.19),
-// fewer channels (0.98 to 1.24), the input gradients of strided convolutions (1.17 to 1.85), and kernel gradients (0.95
-// to 1.29). Groups were not measured.
+// The time with blocks divided by that with NHWC, on two cores of an Intel Xeon (model 207), oneDNN 3.2, kernels of 3×3,
+// reordering included. Faster: outputs of 4×4 pixels 0.62 to 0.78 (256 to 512 channels, also with stride 2), input
+// gradients of 4×4 pixels 0.57 to 0.69; outputs of 7×7 pixels 0.82 to 0.89, their input gradients 0.91 to 0.95 (256 and
+// 384 channels). Not faster: 8×8 pixels or more (0.92 to 1.19), fewer channels (0.98 to 1.24), input gradients of strided
+// convolutions (1.17 to 1.85), kernel gradients (0.95 to 1.29). Groups, and 1×1 kernels with stride 1, were not measured.
 bool UsesBlocks(Pass pass, const Dims& images, const Dims& kernel, const Dims& outputs, int64_t groups,
                 const Dims& strides) {
   if (groups > 1 || pass == kKernelGradient || (pass == kInputGradient && strides != Dims{1, 1})) return false;
@@ -168,8 +170,7 @@ void Execute(State& state, Onednn& onednn, const Plan& plan, const std::array<fl
 using F32 = ffi::Buffer<ffi::F32>;
 using Numbers = ffi::Span<const int64_t>;
 
-// The two arguments and the result are those of images, kernel and outputs that the pass reads, and the one that it
-// writes, in the order of `Plan`. Padding is top, bottom, left, right.
+// The two arguments and the result have the order of the arrays of `Plan`. Padding is top, bottom, left, right.
 ffi::Error Convolve(F32 first, F32 second, ffi::Result<F32> result, int64_t of, int64_t groups, Numbers strides,
                     Numbers padding) {
   const auto dims = [](const auto& buffer) {
@@ -178,7 +179,7 @@ ffi::Error Convolve(F32 first, F32 second, ffi::Result<F32> result, int64_t of, 
   };
   const std::array<Dims, 3> shapes = {dims(first), dims(second), dims(*result)};
   const std::array<float*, 3> data = {first.typed_data(), second.typed_data(), result->typed_data()};
-  // where images, kernel and outputs are
+  // the positions of images, kernel and outputs
   const std::array<int, 3> places = of == kForward         ? std::array<int, 3>{0, 1, 2}
                                     : of == kInputGradient ? std::array<int, 3>{2, 0, 1}
                                                            : std::array<int, 3>{0, 2, 1};

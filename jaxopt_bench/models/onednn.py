@@ -25,8 +25,7 @@ SMALLEST = 20e6
 than oneDNN saves.
 
 Measured for outputs and gradients in a compiled loop on two cores of an AMD EPYC: oneDNN takes 1.0 to 1.6 times as long
-as `convolution` at 5 to 9 million operations, and 0.5 to 0.8 times at 38 to 300 million (1.1 times for images of 2×2
-pixels).
+as `convolution` at 5 to 9 million operations, and 0.5 to 0.8 times at 38 to 300 million.
 """
 _FORWARD, _INPUT_GRADIENT, _KERNEL_GRADIENT = range(3)
 
@@ -65,9 +64,10 @@ def _is_onednns(window: Window, groups: int, images: Images, kernel: Kernel) -> 
     """Returns whether oneDNN computes the convolution."""
     if images.dtype != jnp.float32 or any(pad < 0 for side in window.pads for pad in side):
         return False
+    if groups > 1:
+        return True
     pixels = math.prod(output_size(window, images.shape[1:3], kernel.shape[:2]))
-    large = not is_small(window, images, kernel) and 2 * len(images) * pixels * kernel.size >= SMALLEST
-    return groups > 1 or large
+    return not is_small(window, images, kernel) and 2 * len(images) * pixels * kernel.size >= SMALLEST
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

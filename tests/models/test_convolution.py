@@ -63,7 +63,8 @@ def test_kernels_that_are_not_three_by_three_agree_with_xla(
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding"),
     [
-        ((2, 2, 2, 4), (5, 5, 4, 6), 1, "SAME"),  # the kernel is larger than the image
+        ((2, 4, 4, 4), (5, 5, 4, 6), 1, "SAME"),  # the kernel is larger than the image
+        ((2, 2, 2, 4), (5, 5, 4, 6), 1, "SAME"),
         ((2, 4, 1, 3), (3, 3, 3, 2), 2, "SAME"),
         ((1, 1, 1, 3), (3, 3, 3, 2), 1, "SAME"),
         ((2, 5, 5, 3), (5, 5, 3, 2), 1, "VALID"),  # a single output
@@ -81,6 +82,13 @@ def test_unusual_sizes_agree_with_xla(
     assert_same(size, kernel, (stride, stride), padding)
 
 
+def has_small_images(
+    size: tuple[int, int], extent: tuple[int, int], pads: Any, strides: tuple[int, int] = (1, 1)
+) -> bool:
+    window = convolution.Window(strides, pads)
+    return convolution.is_small(window, jnp.zeros((1, *size, 1)), jnp.zeros((*extent, 1, 1)))
+
+
 @pytest.mark.parametrize("strides", [(1, 1), (2, 1), (4, 3)])
 @pytest.mark.parametrize(
     ("size", "extent", "pads"),
@@ -92,16 +100,12 @@ def test_unusual_sizes_agree_with_xla(
         ((2, 3), (2, 3), ((0, 0), (0, 0))),
     ],
 )
-def test_images_that_are_smaller_than_the_kernel_agree_with_xla(
+def test_small_images_agree_with_xla(
     size: tuple[int, int], extent: tuple[int, int], pads: Any, strides: tuple[int, int]
 ) -> None:
     images, kernel = (3, *size, 4), (*extent, 4, 5)
-    assert is_small(size, extent, pads, strides)
+    assert has_small_images(size, extent, pads, strides)
     assert_same(images, kernel, strides, pads)
-
-
-def is_small(size: tuple[int, int], extent: tuple[int, int], pads: Any, strides: tuple[int, int] = (1, 1)) -> bool:
-    return convolution.is_small(convolution.Window(strides, pads), jnp.zeros((1, *size, 1)), jnp.zeros((*extent, 1, 1)))
 
 
 def test_the_convolution_of_small_images_is_one_product_for_the_value_and_one_for_each_gradient() -> None:
@@ -117,21 +121,21 @@ def test_the_convolution_of_small_images_is_one_product_for_the_value_and_one_fo
 
 
 @pytest.mark.parametrize(
-    ("size", "extent", "padding", "small"),
+    ("size", "extent", "pads", "strides", "small"),
     [
-        ((2, 2), (3, 3), 1, True),  # a matrix of 4×4 weights for a kernel of 9
-        ((2, 3), (3, 3), 1, False),
-        ((3, 3), (5, 5), 2, False),  # fewer pixels than the kernel, but 9×9 weights for 25
-        ((3, 3), (3, 3), 0, True),
-        ((4, 4), (3, 3), 0, False),
-        ((1, 1), (3, 3), 1, True),
-        ((1, 1), (3, 3), 5, False),  # many outputs of padding
+        ((2, 2), (3, 3), ((1, 1), (1, 1)), (1, 1), True),  # a matrix of 4×4 weights for a kernel of 9
+        ((1, 2), (1, 2), ((0, 0), (1, 0)), (1, 1), True),  # 2×2 weights for a kernel of 2
+        ((2, 3), (3, 3), ((1, 1), (1, 1)), (1, 1), False),
+        ((3, 3), (5, 5), ((2, 2), (2, 2)), (1, 1), False),  # fewer pixels than the kernel, but 9×9 weights for 25
+        ((3, 3), (3, 3), ((0, 0), (0, 0)), (1, 1), True),  # a single output
+        ((3, 4), (3, 3), ((0, 0), (0, 0)), (2, 2), False),  # a single output, but more pixels than the kernel
+        ((1, 1), (3, 3), ((5, 5), (5, 5)), (1, 1), False),  # many outputs of padding
     ],
 )
-def test_images_are_small_if_the_matrix_of_weights_is(
-    size: tuple[int, int], extent: tuple[int, int], padding: int, small: bool
+def test_images_are_small_if_pixels_and_weights_are_few(
+    size: tuple[int, int], extent: tuple[int, int], pads: Any, strides: tuple[int, int], small: bool
 ) -> None:
-    assert is_small(size, extent, ((padding, padding), (padding, padding))) == small
+    assert has_small_images(size, extent, pads, strides) == small
 
 
 @pytest.mark.parametrize("conv", [conv_general_dilated, onednn.conv_general_dilated], ids=["pure", "onednn"])
@@ -152,9 +156,9 @@ def test_chunks_that_do_and_do_not_divide_the_batch_agree_with_xla(
 
 
 @pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (16, 1)])
-@pytest.mark.parametrize("side", [6, 2])
-def test_grouped_convolutions_agree_with_xla(side: int, groups: int, stride: int) -> None:
-    assert_same((2, side, side, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
+@pytest.mark.parametrize("size", [(6, 7), (1, 3)])
+def test_grouped_convolutions_agree_with_xla(size: tuple[int, int], groups: int, stride: int) -> None:
+    assert_same((2, *size, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
 
 
 @pytest.mark.parametrize("kwargs", [{"lhs_dilation": (2, 1)}, {"rhs_dilation": (2, 2)}, {"batch_group_count": 2}])
@@ -217,7 +221,7 @@ class Small(nn.Module):
 
     Attributes:
       conv: the implementation.
-      last: the side of the kernel of the last convolution, whose images have 5×5 pixels.
+      last: the side of the kernel of the last convolution. Its images have 5×5 pixels; for 19, they are small.
     """
 
     conv: Callable[..., Any]
@@ -271,7 +275,9 @@ def assert_all_same(made: dict[str, Any]) -> None:
         jax.tree.map(lambda a, b, name=name: np.testing.assert_array_equal(a, b, name), value, first)
 
 
-@pytest.mark.parametrize("last", [3, 19])
-def test_python_loops_scans_and_maps_agree_bit_for_bit(last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("last", "small"), [(3, False), (19, True)])
+def test_python_loops_scans_and_maps_agree_bit_for_bit(last: int, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = last // 2
+    assert has_small_images((5, 5), (last, last), ((half, half), (half, half))) == small
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2**17)  # several chunks
     assert_all_same(trained(conv_general_dilated, last))

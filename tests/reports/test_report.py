@@ -135,22 +135,35 @@ def test_the_documented_tables_match_the_recorded_results(name: str):
 def test_the_documented_table_of_first_steps_matches_the_record():
     results = load(ROOT / "experiments" / "results" / "cifar100_alexnet_first_steps")
     (document,) = results.documents
-    names = {"sgd": "SGD without momentum", "adamw": "AdamW"}
+    names = {
+        "sgd": "SGD without momentum",
+        "adamw": "AdamW",
+        "adamw_warmup": "AdamW with a warm-up over 1,000 steps",
+    }
     page = (ROOT / "experiments" / "README.md").read_text().replace("\n", " ")
+    steps_of = {
+        name: results.curves.filter(pl.col("split") == "train_steps").join(runs.select("path"), on="path")
+        for (name,), runs in results.runs.group_by("contender")
+    }
     for name, title in names.items():
-        runs = results.runs.filter(pl.col("contender") == name)
-        steps = results.curves.filter(pl.col("split") == "train_steps").join(runs.select("path"), on="path")
+        steps = steps_of[name]
         cells = [
             _range(steps.filter(step=end)["loss"].to_list(), ",.0f" if (name, end) == ("adamw", 50) else ".2f")
             for end in (50, 1000, 5000)
         ]
+        runs = results.runs.filter(pl.col("contender") == name)
         accuracies = _range([100 * value for value in runs["final.test_accuracy"]], ".2f", "%")
         assert f"| {title} | {' | '.join(cells)} | {accuracies} |" in page
-    (pair,) = verdict(results, document).rankings[0].pairs
-    lead = pair.difference.estimate
-    assert (
-        f"{100 * lead.mean:.2f} points of test accuracy ({100 * lead.low:.2f} to {100 * lead.high:.2f}, on new" in page
-    )
+    pairs = verdict(results, document).rankings[0].pairs
+    assert len(pairs) == 3  # "corrected for three comparisons"
+    leads = {pair.second: pair.difference for pair in pairs if pair.first == "sgd"}
+    assert leads.keys() == {"adamw", "adamw_warmup"}
+    for lead in leads.values():
+        mean, low, high = (100 * value for value in (lead.estimate.mean, lead.estimate.low, lead.estimate.high))
+        assert f"{mean:.2f} points of test accuracy ({low:.2f} to {high:.2f}, on new" in page
+        assert f"p = {lead.adjusted:.3f}" in page
+    low, middle, high = steps_of["adamw_warmup"].group_by("path").agg(pl.col("loss").max())["loss"].sort()
+    assert f"is {low:.0f}, {middle:.0f} and {high:.0f}" in page
 
 
 def _range(values: list[float], form: str, unit: str = "") -> str:
