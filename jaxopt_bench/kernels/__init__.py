@@ -25,6 +25,7 @@ LIBRARY = FOLDER / "kernels.so"
 
 TARGETS: Mapping[str, bool] = {
     "jaxopt_bench_attend": True,
+    "jaxopt_bench_batch_norm_sums": False,
     "jaxopt_bench_convolve": True,
     "jaxopt_bench_layer_norm": False,
     "jaxopt_bench_layer_norm_gradient": False,

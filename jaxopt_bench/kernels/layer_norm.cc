@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "blocks.h"
 #include "clones.h"
-#include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -77,37 +77,25 @@ JAXOPT_BENCH_CLONES void DifferentiateRows(int64_t rows, int64_t width, const fl
 using F32 = ffi::Buffer<ffi::F32>;
 using Result = ffi::ResultBuffer<ffi::F32>;
 
-// Calls job(first row, number of rows, block) for each block of rows.
-template <class Job>
-void ForBlocks(ffi::ThreadPool& pool, int64_t rows, const Job& job) {
-  jaxopt_bench::ParallelFor(pool, (rows + kBlock - 1) / kBlock, [&](int64_t block) {
-    job(block * kBlock, std::min(kBlock, rows - block * kBlock), block);
-  });
-}
-
 ffi::Error Normalize(ffi::ThreadPool pool, F32 x, F32 scale, F32 bias, Result result, Result means, Result inverses,
                      float epsilon) {
   const int64_t width = x.dimensions()[1];
-  ForBlocks(pool, x.dimensions()[0], [&](int64_t row, int64_t rows, int64_t) {
+  jaxopt_bench::ForBlocks(pool, x.dimensions()[0], kBlock, [&](int64_t row, int64_t rows, int64_t) {
     NormalizeRows(rows, width, epsilon, x.typed_data() + row * width, scale.typed_data(), bias.typed_data(),
                   result->typed_data() + row * width, means->typed_data() + row, inverses->typed_data() + row);
   });
   return ffi::Error::Success();
 }
 
-// The gradients of scale and bias are sums of those of the blocks, always in the same order.
 ffi::Error Differentiate(ffi::ThreadPool pool, F32 x, F32 scale, F32 means, F32 inverses, F32 cotangent, Result of_x,
                          Result of_scale, Result of_bias) {
   const int64_t rows = x.dimensions()[0], width = x.dimensions()[1];
-  std::vector<float> sums((rows + kBlock - 1) / kBlock * 2 * width);
-  ForBlocks(pool, rows, [&](int64_t row, int64_t count, int64_t block) {
-    float* own = sums.data() + block * 2 * width;
-    DifferentiateRows(count, width, x.typed_data() + row * width, scale.typed_data(), means.typed_data() + row,
-                      inverses.typed_data() + row, cotangent.typed_data() + row * width,
-                      of_x->typed_data() + row * width, own, own + width);
-  });
-  std::vector<double> totals(2 * width);
-  for (size_t i = 0; i < sums.size(); ++i) totals[i % (2 * width)] += sums[i];
+  const std::vector<double> totals = jaxopt_bench::SumOverBlocks(
+      pool, rows, kBlock, 2 * width, [&](int64_t row, int64_t count, float* own) {
+        DifferentiateRows(count, width, x.typed_data() + row * width, scale.typed_data(), means.typed_data() + row,
+                          inverses.typed_data() + row, cotangent.typed_data() + row * width,
+                          of_x->typed_data() + row * width, own, own + width);
+      });
   std::copy_n(totals.begin(), width, of_scale->typed_data());
   std::copy_n(totals.begin() + width, width, of_bias->typed_data());
   return ffi::Error::Success();

@@ -6,6 +6,7 @@ Architectures and training do not belong in this module.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal
 
 import jax
@@ -52,8 +53,8 @@ class Layers:
       operations.
     * "pure": like "native", with convolutions that are fast on CPUs.
     * "onednn": like "pure", for most large float32 layers with oneDNN's convolutions and products of dense layers and
-      attention, and with a layer normalisation in C++. Such a layer raises a `UserError` if the kernels are not built,
-      or are built without oneDNN.
+      attention, and with layer normalisation and the sums of batch normalisation in C++. Such a layer raises a
+      `UserError` if the kernels are not built, or are built without oneDNN.
     """
 
     def conv(
@@ -192,7 +193,8 @@ class Layers:
           name: its name among the parameters.
           scale_init: distribution of the initial scales.
         """
-        module = nn.BatchNorm if self.path == "plain" else BatchNorm
+        ours = functools.partial(BatchNorm, sums_in_cpp=self.path == "onednn")
+        module = nn.BatchNorm if self.path == "plain" else ours
         return module(
             use_running_average=not train,
             momentum=0.9,
