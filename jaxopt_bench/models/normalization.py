@@ -22,8 +22,8 @@ SMALLEST = 2**16
 
 Measured for values and gradients in a compiled loop on two cores of an Intel Xeon (model 207): 0.12 ms for [2048, 32],
 2.8 ms for [8192, 256] and 16 ms for [131072, 64], against 0.17, 3.6 and 21 ms with the sums of XLA; 0.08 ms for [1024,
-16], against 0.04 ms. In a ResNet-20, where XLA would write more arrays for its sums, all sums of a step take 10 ms, and
-45 ms with XLA.
+16], against 0.04 ms. In a step of a ResNet-20, all sums take 10 ms. With XLA they take 45 ms, including arrays that XLA
+writes only for its sums.
 """
 
 
